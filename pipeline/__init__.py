@@ -1,0 +1,1 @@
+"""The pipeline: engine, transfers, data and model stages. Imports no user interface."""

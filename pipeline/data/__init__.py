@@ -1,0 +1,1 @@
+"""Episodes on disk: reading, generating, windows, export."""

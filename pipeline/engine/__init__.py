@@ -1,0 +1,1 @@
+"""The engine: run directories, processes, events, states, plans. Knows no stage and no heavy library."""

@@ -1,0 +1,1 @@
+"""Executors: how one stage command is started on this machine or another."""

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub side: listing, selection, access, downloads."""

@@ -1,0 +1,1 @@
+"""The stages an operator can run, one thin module each."""

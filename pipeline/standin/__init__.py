@@ -1,0 +1,1 @@
+"""Stand-ins for the outer edge (a Hub, an SSH host), for the demo and the tests."""

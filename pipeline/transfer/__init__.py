@@ -1,0 +1,1 @@
+"""Moving bytes between hosts over SSH, chunk by chunk, verified."""

@@ -1,0 +1,1 @@
+"""What an operator sees: Textual screens and widgets over snapshots of the engine."""

@@ -1,0 +1,1 @@
+"""Line-API widgets shared by all screens; nothing else draws live data."""
