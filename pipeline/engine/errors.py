@@ -108,6 +108,12 @@ class DiskFullError(XopsError):
     exit_code = ExitCode.IO
 
 
+class DamagedFileError(XopsError):
+    """A record exists but cannot be read as what it should be."""
+
+    exit_code = ExitCode.IO
+
+
 class CancelledByOperatorError(XopsError):
     """The stage was asked to stop and did so cleanly; raised inside stages to unwind."""
 
