@@ -109,3 +109,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def trim_log(path: Path, limit: int, keep: int = 1 << 20) -> int:
+    """Cut the middle out of a log that other processes append to; returns the bytes dropped.
+
+    Nothing happens up to `limit` bytes. Beyond it the first and last `keep` bytes stay, with a line between
+    them that says what is missing. Lines written during the cut may be lost with the rest.
+
+    Raises:
+        FileNotFoundError: there is no such log.
+    """
+    size = path.stat().st_size
+    if size <= limit:
+        return 0
+    keep = min(keep, limit // 4)
+    with path.open("r+b") as file:
+        file.seek(size - keep)
+        tail = file.read()
+        file.truncate(keep)
+        file.seek(0, os.SEEK_END)
+        dropped = size - keep - len(tail)
+        file.write(
+            b"\n[... %d bytes cut out: the log was over its limit of %d ...]\n" % (dropped, limit) + tail
+        )
+    return dropped

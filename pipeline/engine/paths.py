@@ -18,6 +18,9 @@
           out.0001.tmp/ -> out/         artefacts, renamed once
           outputs.json                  paths, sizes, sha256: written last, its presence is completion
           gate.json                     checks, verdict, evidence, waiver
+          taken_from.json               the run whose outputs this stage uses instead of its own
+          supervisor.log                what supervisors had to say that they could not record elsewhere
+        conductor/                      the same files, for the process that starts stage after stage
 
 Names come from outside (arguments, listings, directories), so `checked_name` refuses whatever could
 leave its root or confuse a terminal.
@@ -77,6 +80,16 @@ class AttemptPaths:
         return self.root / "stdout.log"
 
     @property
+    def reserve(self) -> Path:
+        """Room kept for exit.json, so that a full disk cannot keep the end of an attempt secret."""
+        return self.root / ".exit.reserve"
+
+    @property
+    def superseded(self) -> Path:
+        """What this attempt had made, after somebody invalidated it."""
+        return self.root / "superseded"
+
+    @property
     def number(self) -> int:
         """The attempt's number, from 1."""
         return int(self.root.name)
@@ -117,6 +130,16 @@ class StagePaths:
     def gate(self) -> Path:
         """Checks and verdict."""
         return self.root / "gate.json"
+
+    @property
+    def taken_from(self) -> Path:
+        """Names the run whose outputs this stage uses instead of its own."""
+        return self.root / "taken_from.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What supervisors printed: empty unless something went wrong before an attempt existed."""
+        return self.root / "supervisor.log"
 
     @property
     def out(self) -> Path:
@@ -198,9 +221,58 @@ class RunPaths:
         """Directory of the stages."""
         return self.root / "stages"
 
+    @property
+    def conductor(self) -> StagePaths:
+        """Files of the process that starts stage after stage; laid out like a stage."""
+        return StagePaths(self.root / "conductor")
+
     def stage(self, name: str) -> StagePaths:
         """Files of stage `name`."""
         return StagePaths(self.stages / checked_name(name, what="stage"))
+
+
+@dataclass(frozen=True, slots=True)
+class StageAddress:
+    """Where a stage directory belongs.
+
+    Attributes:
+        run: its run.
+        stage: its name; `conductor` for the run's conductor.
+        shard: index of the shard; None for a whole stage.
+    """
+
+    run: RunPaths
+    stage: str
+    shard: int | None = None
+
+    @classmethod
+    def of(cls, root: Path) -> StageAddress:
+        """The address of a directory that `StagePaths.root` named.
+
+        Raises:
+            UsageError: it is not a stage directory of a run.
+        """
+        match root.absolute().parts:
+            case [*run, "stages", stage, "shards", shard] if shard.isdecimal():
+                return cls(RunPaths(Path(*run)), stage, int(shard))
+            case [*run, "stages", stage]:
+                return cls(RunPaths(Path(*run)), stage)
+            case [*run, "conductor"]:
+                return cls(RunPaths(Path(*run)), "conductor")
+            case _:
+                raise UsageError(f"{root} is not the directory of a stage")
+
+    @property
+    def paths(self) -> StagePaths:
+        """The directory itself."""
+        if self.stage == "conductor":
+            return self.run.conductor
+        whole = self.run.stage(self.stage)
+        return whole if self.shard is None else whole.shard(self.shard)
+
+    def __str__(self) -> str:
+        part = "" if self.shard is None else f" shard {self.shard}"
+        return f"{self.stage}{part} of run {self.run.run_id}"
 
 
 @dataclass(frozen=True, slots=True)
