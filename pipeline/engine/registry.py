@@ -8,13 +8,17 @@ parameters or runs it.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from pipeline.engine.errors import NotFoundError
+
+#: Where the installation's stages are declared, as `module:attribute`; a name, because the engine imports none.
+DEFAULT_REGISTRY: Final = "pipeline.stages.table:REGISTRY"
 
 ResumeUnit = Literal["whole", "batch", "chunk", "episode", "shard", "checkpoint", "sample"]
 
@@ -110,3 +114,20 @@ class Registry:
 
         for name in recipe.stages:
             yield from visit(name)
+
+
+def load_registry(name: str = "") -> Registry:
+    """The table of stages and recipes called `name` (default: `XOPS_REGISTRY`, else the installation's).
+
+    Raises:
+        NotFoundError: there is no such module or attribute, or it is not a table.
+    """
+    name = name or os.environ.get("XOPS_REGISTRY") or DEFAULT_REGISTRY
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute or "REGISTRY")
+    except (ImportError, AttributeError) as error:
+        raise NotFoundError(f"no table of stages at {name}: {error}", hint="unset XOPS_REGISTRY") from None
+    if not isinstance(found, Registry):
+        raise NotFoundError(f"{name} is not a table of stages", hint="unset XOPS_REGISTRY")
+    return found

@@ -18,6 +18,6 @@ class LocalExecutor:
         """See `Executor.submit`."""
         return launch(job.paths, job.argv, grace_s=job.grace_s)
 
-    def pending(self, stages: Sequence[StagePaths]) -> frozenset[StagePaths]:
+    def pending(self, stages: Sequence[StagePaths]) -> frozenset[StagePaths]:  # noqa: ARG002 - nothing waits here
         """See `Executor.pending`."""
         return frozenset()
