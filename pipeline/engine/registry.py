@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline.engine.errors import NotFoundError
 
-#: Where the installation's stages are declared, as `module:attribute`; a name, because the engine imports none.
+#: Where the installation's stages are declared, `module:attribute`; a name, because the engine imports none.
 DEFAULT_REGISTRY: Final = "pipeline.stages.table:REGISTRY"
 
 ResumeUnit = Literal["whole", "batch", "chunk", "episode", "shard", "checkpoint", "sample"]

@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -223,16 +223,12 @@ def merged(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]
     return result
 
 
-def _checked(
-    registry: Registry, recipe: Recipe, params: dict[str, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    for stage in params:
+def _require_stages(registry: Registry, recipe: Recipe, named: Iterable[str]) -> None:
+    for stage in named:
         registry.stage(stage)
         if stage not in recipe.stages:
-            raise UsageError(
-                f"recipe {recipe.name} has no stage {stage}", hint=f"it has: {', '.join(recipe.stages)}"
-            )
-    return params
+            has = f"it has: {', '.join(recipe.stages)}"
+            raise UsageError(f"recipe {recipe.name} has no stage {stage}", hint=has)
 
 
 def _checked_shards(registry: Registry, shards: dict[str, int]) -> dict[str, int]:
