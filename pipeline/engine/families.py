@@ -35,8 +35,8 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 _VOCABULARY: Mapping[Family, str] = {
     "package_watcher": """
         waiting_for_validation validation_observed eval_progress_observed blocked_by_eval_watcher
-        blocked_by_validation_failure waiting_for_eval_artifacts eval_artifacts_ready package_start package_exit
-        audit_start audit_exit""",
+        blocked_by_validation_failure waiting_for_eval_artifacts eval_artifacts_ready package_start
+        package_exit audit_start audit_exit""",
     "watcher": """
         training_progress training_complete_observed adapter_shape_check_done adapter_shape_check_skipped
         validation_training_start validation_training_exit eval_smoke_start eval_smoke_exit eval_full_start
@@ -57,9 +57,10 @@ _VOCABULARY: Mapping[Family, str] = {
     "pipeline": """
         phase preflight_start preflight_done data_count manifest_start manifest_done manifest_guard_ok
         parallel_export_start parallel_export_done shard_done episode_export_done dataset_guard_ok
-        neutral_index_start neutral_index_done train_done train_skip eval_skip merge_start merge_done merge_skip
-        component_export_start component_export_done component_export_skip quality_target_checked
-        stage_start stage_cancel stage_cancelled stage_failed stage_done shard_start gate_verdict lease_taken""",
+        neutral_index_start neutral_index_done train_done train_skip eval_skip merge_start merge_done
+        merge_skip component_export_start component_export_done component_export_skip quality_target_checked
+        stage_start stage_cancel stage_cancelled stage_failed stage_done shard_start gate_verdict
+        lease_taken""",
 }
 
 #: Event name -> the family it votes for.

@@ -88,6 +88,7 @@ class LogView(msgspec.Struct, frozen=True, kw_only=True):
         errors, last_errors: failed samples.
         counts: rows by event name.
         facts: numbers the attempt announced (`num_processes`, `process_index`, `sample_stride`, ...).
+        names: runs the rows name in a role (`train_run_id`, `eval_run_id`, `dataset_run_id`, ...).
         curves: `loss`, `val`, `seconds`, `bytes`; empty unless asked for.
     """
 
@@ -128,6 +129,7 @@ class LogView(msgspec.Struct, frozen=True, kw_only=True):
     last_errors: tuple[SampleError, ...]
     counts: dict[str, int]
     facts: dict[str, float]
+    names: dict[str, str]
     curves: dict[str, CurveView] = {}
 
 
@@ -189,6 +191,7 @@ def view_of(
         last_errors=tuple(reducer.last_errors),
         counts=dict(reducer.counts),
         facts=dict(attempt.facts),
+        names=dict(reducer.names),
         curves=curves_of(reducer) if curves else {},
     )
 
@@ -206,7 +209,7 @@ def curves_of(reducer: Reducer) -> dict[str, CurveView]:
 
 
 def run_id_of_path(path: PurePath) -> str:
-    """The run a log belongs to by its place: ours is `runs/<id>/...`, else the nearest directory of its own."""
+    """The run a log belongs to by its place: `runs/<id>/...` is ours, else its own nearest directory."""
     parts = path.parent.parts
     if "stages" in parts and (at := parts.index("stages")) >= 1:
         return printable(PurePath(parts[at - 1]))

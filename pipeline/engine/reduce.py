@@ -79,6 +79,9 @@ _FACTS = {
     "shard": "shard",
 }
 
+#: Fields that name other runs than the log's own.
+_ROLES = ("dataset_run_id", "train_run_id", "eval_run_id", "eval_smoke_run_id")
+
 #: Which run a row speaks of when it has no `run_id`, best first.
 _RUN_KEYS = ("run_id", "train_run_id", "eval_run_id", "dataset_run_id")
 _PACKAGE_RUN_KEYS = ("run_id", "eval_run_id", "train_run_id", "dataset_run_id")
@@ -178,6 +181,7 @@ class Reducer(msgspec.Struct):
         first_time, last_time: clock of the first and the last row that has one, Unix seconds.
         last_event: name of the last row, whatever it was.
         run_id: the run the rows name, if any does.
+        names: other runs they name, by role (`train_run_id`, `eval_run_id`, ...).
         last_loss: newest loss, None if it was not finite; min_loss: smallest finite one.
         nonfinite: losses that were NaN or infinite.
         curves: whole-life curves `loss`, `seconds`, `bytes`, `val`.
@@ -197,6 +201,7 @@ class Reducer(msgspec.Struct):
     last_time: float | None = None
     last_event: str | None = None
     run_id: str | None = None
+    names: dict[str, str] = msgspec.field(default_factory=dict)
     last_loss: float | None = None
     min_loss: float | None = None
     nonfinite: int = 0
@@ -300,6 +305,9 @@ class Reducer(msgspec.Struct):
         self.flows.clear()
 
     def _take_run_id(self, name: str, detail: Detail) -> None:
+        for role in _ROLES:
+            if role in detail and (named := text_of(detail, role)):
+                self.names[role] = named
         if self.run_id is not None and name not in OPENING:
             return
         keys = _RUN_KEYS
