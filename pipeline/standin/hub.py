@@ -82,7 +82,7 @@ class StandinHub:
         self.link_seconds = link_seconds
         self.page = page
         self.faults = Faults()
-        self._sender = Sender(self.faults, bytes_per_second)
+        self.sender = Sender(self.faults, bytes_per_second)
         self.requests: list[Request] = []
         self.endpoint = ""
         self._storage = ""
@@ -232,7 +232,7 @@ class StandinHub:
             return _error(404, "EntryNotFound", "Entry not found", headers)
         headers["ETag"] = f'"{entry.etag}"'
         if not entry.lfs:
-            return await self._sender.send(request, entry, headers)
+            return await self.sender.send(request, entry, headers)
         expires = f"{time.time() + self.link_seconds:.3f}"
         location = f"{self._storage}/storage/{entry.sha256}?expires={expires}"
         headers |= {
@@ -254,7 +254,7 @@ class StandinHub:
         entry = self.repository.by_sha256[sha256]
         if fault := self.faults.status(entry.path):
             return failing(fault)
-        return await self._sender.send(request, entry, {"ETag": f'"{sha256}"', "Accept-Ranges": "bytes"})
+        return await self.sender.send(request, entry, {"ETag": f'"{sha256}"', "Accept-Ranges": "bytes"})
 
     def _signature(self, sha256: str, expires: str) -> str:
         return hmac.new(self._key, f"{sha256} {expires}".encode(), hashlib.sha256).hexdigest()

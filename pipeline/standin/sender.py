@@ -38,7 +38,7 @@ class Sender:
 
     def __init__(self, faults: Faults, bytes_per_second: float | None) -> None:
         self._faults = faults
-        self._rate = bytes_per_second
+        self.bytes_per_second = bytes_per_second
         self._free_at = 0.0
 
     async def send(self, request: web.Request, entry: Entry, headers: dict[str, str]) -> web.StreamResponse:
@@ -71,9 +71,9 @@ class Sender:
         return response
 
     async def _pace(self, size: int) -> None:
-        if self._rate:
+        if self.bytes_per_second:
             now = time.monotonic()
-            self._free_at = max(now, self._free_at) + size / self._rate
+            self._free_at = max(now, self._free_at) + size / self.bytes_per_second
             await asyncio.sleep(self._free_at - now)
 
 
