@@ -14,8 +14,8 @@ from pathlib import PurePath
 
 import msgspec
 
+from pipeline.engine.attempt import Terminal
 from pipeline.engine.families import Family
-from pipeline.engine.reduce import Terminal
 from pipeline.engine.watch import Group, Summary, WatchedLog
 
 STAGE_OF: Mapping[Family, str] = {

@@ -1,182 +1,184 @@
-"""The records of one attempt: who runs it (`process.json`), how it ended (`exit.json`), in what environment.
+"""One attempt inside a log: what it announced, how far it got, its phases, and how it ended.
 
-Plain dataclasses that the supervisor writes and everyone reads. Unknown fields are ignored and missing
-ones take defaults, so records of other versions stay readable. Standard library only, because the
-supervisor uses it.
+Reading rules are in `pipeline.engine.reduce`, which feeds this row by row.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+import re
+from typing import Literal
 
-from pipeline.engine import procfs
-from pipeline.engine.errors import DamagedFileError
-from pipeline.engine.files import encode_json, publish_json, read_record
-from pipeline.engine.paths import AttemptPaths
+import msgspec
 
-#: Environment variables that tell a stage process about its attempt.
-ENV_ATTEMPT = "STAGE_ATTEMPT"
-ENV_TOKEN = "STAGE_ATTEMPT_TOKEN"  # noqa: S105 - marks the processes of an attempt; opens nothing
-ENV_SUPERVISOR = "STAGE_SUPERVISOR_PID"
-ENV_REPORT = "STAGE_REPORT_FD"
-PRIVATE_ENV = (ENV_ATTEMPT, ENV_TOKEN, ENV_SUPERVISOR, ENV_REPORT)
+from pipeline.engine.events import Detail, Row, number_of, text_of
 
-#: What env.json may hold: what explains a difference between two attempts, and never a credential.
-_ENV_NAMES = frozenset(
-    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX"}
-    | {"PYTHONPATH", "LD_LIBRARY_PATH", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
-    | {"HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "XOPS_WORKSPACE", "XOPS_REGISTRY"}
-    | {"MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "WORLD_SIZE"}
+Terminal = Literal["complete", "failed", "none"]
+
+#: Most phases, and most opening events, that are told apart.
+MAX_PHASES = 256
+MAX_OPENINGS = 4096
+
+#: Events that begin an attempt when they come again; starts of phases and of units of work do not.
+OPENING = frozenset(
+    {"start", "setup_start", "setup_done", "eval_start", "launch_start", "watch_start", "stage_start"}
 )
-_ENV_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "SLURM_")
-_SECRETIVE = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH")
 
-_RESERVE_BYTES = 8192
+_GOOD_ENDS = frozenset({"complete", "eval_complete", "watch_complete", "stage_done", "done"})
+_BAD_ENDS = frozenset(
+    {"failed", "error", "launch_failed", "stage_failed", "stage_cancelled", "already_running", "timeout"}
+)
+_BAD_WORDS = frozenset({"fail", "failed", "failure", "error", "aborted", "cancelled", "killed", "crashed"})
+_GOOD_WORDS = frozenset({"complete", "completed", "success", "succeeded", "ok", "pass", "passed", "done"})
 
+#: Last words of events that end the phase `<name>_start` began.
+_PHASE_ENDS = frozenset({"done", "exit", "skipped", "skip", "complete"})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessRecord:
-    """The hand-off record: written once the stage's main process exists.
-
-    Attributes:
-        pid, pgid, start_ticks: the main process and its group.
-        supervisor, supervisor_ticks: the process that watches it.
-        boot_id, host, user: where, and as whom.
-        token: value of `STAGE_ATTEMPT_TOKEN` in the environment of all its processes.
-        argv: what was started.
-        started: Unix seconds.
-    """
-
-    pid: int = 0
-    pgid: int = 0
-    start_ticks: int = 0
-    supervisor: int = 0
-    supervisor_ticks: int = 0
-    boot_id: str = ""
-    host: str = ""
-    user: str = ""
-    token: str = ""
-    argv: tuple[str, ...] = ()
-    started: float = 0.0
-
-    @property
-    def main(self) -> procfs.Identity:
-        """The stage's main process."""
-        return procfs.Identity(self.pid, self.start_ticks, self.boot_id, self.host)
-
-    @property
-    def watcher(self) -> procfs.Identity:
-        """The supervisor."""
-        return procfs.Identity(self.supervisor, self.supervisor_ticks, self.boot_id, self.host)
-
-    @property
-    def here(self) -> bool:
-        """Whether the attempt ran on this host in its current boot."""
-        return self.host == procfs.host() and self.boot_id == procfs.boot_id()
-
-    def survivors(self) -> list[int]:
-        """Living processes of the attempt other than the supervisor, on this host; empty on any other."""
-        return procfs.with_environment(f"{ENV_TOKEN}={self.token}") if self.here and self.token else []
+#: Field names of numbers worth keeping, and the name each is kept under.
+_FACTS = {
+    "epochs": "epochs",
+    "max_train_steps": "max_steps",
+    "max_steps": "max_steps",
+    "rank_samples_per_epoch": "rank_samples",
+    "rank0_samples_per_epoch": "rank_samples",
+    "num_eval_samples": "num_eval_samples",
+    "num_processes": "num_processes",
+    "process_index": "process_index",
+    "sample_offset": "sample_offset",
+    "sample_stride": "sample_stride",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitRecord:
-    """How an attempt ended.
+class Phase(msgspec.Struct):
+    """All times one phase of an attempt ran, such as `model_load`.
 
     Attributes:
-        outcome: `done`, `failed` or `cancelled`.
-        rc: exit status; minus the signal's number when a signal ended it.
-        ended: Unix seconds.
-        message, hint: what the operator is told, and what to type next.
-        kind: class of the error; empty for signals and success.
-        max_rss_mb, cpu_s: peak memory of its largest process and processor time of all, mebibytes, seconds.
-        orphans_killed: whether workers outlived the main process and were killed.
-        events_lost: engine events that could not be written (full disk).
-        stdout_dropped: bytes cut out of an oversized stdout.log.
+        count: how often it ended.
+        seconds: how long it took in all.
+        since: when it began, if it is running now.
     """
 
-    outcome: str = "failed"
-    rc: int | None = None
-    ended: float = 0.0
-    message: str = ""
-    hint: str = ""
-    kind: str = ""
-    max_rss_mb: int = 0
-    cpu_s: float = 0.0
-    orphans_killed: bool = False
-    events_lost: int = 0
-    stdout_dropped: int = 0
+    count: int = 0
+    seconds: float = 0.0
+    since: float | None = None
+
+    def end(self, now: float) -> None:
+        """The phase ends at `now`, if it runs."""
+        if self.since is not None:
+            self.count += 1
+            self.seconds += max(0.0, now - self.since)
+            self.since = None
 
 
-def read_process(paths: AttemptPaths) -> ProcessRecord | None:
-    """The attempt's process.json; None if it never got that far."""
-    found = read_record(paths.process)
-    return None if found is None else _fill(ProcessRecord, found, paths.process)
+class Attempt(msgspec.Struct):
+    """What belongs to one attempt and is forgotten when the next begins.
 
-
-def read_exit(paths: AttemptPaths) -> ExitRecord | None:
-    """The attempt's exit.json; None while it runs and after a lost supervisor."""
-    found = read_record(paths.exit)
-    return None if found is None else _fill(ExitRecord, found, paths.exit)
-
-
-def publish_process(paths: AttemptPaths, record: ProcessRecord) -> None:
-    """Write process.json."""
-    publish_json(paths.process, asdict(record))
-
-
-class ExitSlot:
-    """Room on disk for exit.json, taken at the start of the attempt.
-
-    A full disk is a common way for an attempt to end, and the end must be recorded all the same: the
-    reserved blocks are overwritten in place and the file is renamed.
+    Attributes:
+        openings: opening events seen, to notice the first that comes again.
+        terminal, reason: how it ended; the reason names event and status.
+        done, total, unit: progress as the rows themselves state it.
+        facts: announced numbers (epochs, ranks, samples).
+        cosmos: whether the first training step was written by the forward-dynamics trainer; None before it.
+        batch_size: samples of one rank in a training step.
+        ended: how often each `*_done` event came.
+        moved: bytes by the event that reported them.
+        phases: phases by name, in order of their first start.
     """
 
-    def __init__(self, paths: AttemptPaths) -> None:
-        self._paths = paths
-        with paths.reserve.open("wb") as file:
-            file.write(b" " * _RESERVE_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
+    openings: set[str] = msgspec.field(default_factory=set)
+    terminal: Terminal = "none"
+    reason: str = ""
+    done: float | None = None
+    total: float | None = None
+    unit: str | None = None
+    facts: dict[str, float] = msgspec.field(default_factory=dict)
+    cosmos: bool | None = None
+    batch_size: int = 1
+    ended: dict[str, int] = msgspec.field(default_factory=dict)
+    moved: dict[str, float] = msgspec.field(default_factory=dict)
+    phases: dict[str, Phase] = msgspec.field(default_factory=dict)
 
-    def publish(self, record: ExitRecord) -> None:
-        """Write exit.json into the reserved room; an overlong message is cut."""
-        data = encode_json(asdict(record))
-        if len(data) > _RESERVE_BYTES:
-            data = encode_json(
-                {**asdict(record), "message": record.message[:1000], "hint": record.hint[:500]}
-            )
-        with self._paths.reserve.open("r+b") as file:
-            file.write(data)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
-        self._paths.reserve.replace(self._paths.exit)
+    def take_facts(self, name: str, detail: Detail) -> None:
+        """Keep what the row announces: numbers of epochs, ranks and samples, and samples done before."""
+        facts = self.facts
+        for field, fact in _FACTS.items():
+            if field in detail and (value := _finite(detail, field)) is not None:
+                facts[fact] = value
+        if name == "eval_start" and self.done is None:
+            self.done = _finite(detail, "completed_before_start")
+        elif name == "eval_done" and "num_eval_samples" in facts:
+            self.done = facts["num_eval_samples"]
+
+    def take_first_step(self, detail: Detail) -> None:
+        """Learn from the attempt's first training step who writes it and how many samples a step takes.
+
+        `global_step` counts batches and `rank0_seen` samples, both from zero only in the first epoch.
+        """
+        self.cosmos = "rank0_loss" in detail
+        self.take_facts("train_step", detail)
+        seen, step = _finite(detail, "rank0_seen"), _finite(detail, "global_step")
+        if seen and step and detail.get("epoch") == 1:
+            self.batch_size = max(1, math.ceil(seen / step))
+
+    def take_progress(self, name: str, row: Row, detail: Detail) -> bool:
+        """Keep the progress a row states itself; whether it stated any."""
+        if name.endswith("_done") and (name in self.ended or len(self.ended) < MAX_PHASES):
+            self.ended[name] = self.ended.get(name, 0) + 1
+        done = _finite(detail, "completed") if name == "eval_progress_observed" else row.done
+        if row.total is not None and math.isfinite(row.total):
+            self.total = row.total
+        if done is None or not math.isfinite(done):
+            return False
+        self.done = done
+        self.unit = text_of(detail, "unit", 20) or self.unit
+        return True
+
+    def take_phase(self, name: str, detail: Detail, now: float | None) -> None:
+        """Start or end the phase the row speaks of. A `phase` row ends the phase before it."""
+        if now is None:
+            return
+        if name == "phase":
+            self._end_phases(now)
+            self._start_phase(text_of(detail, "phase", 60) or "?", now)
+            return
+        stem, _, suffix = name.rpartition("_")
+        if suffix == "start" and name not in OPENING:
+            self._start_phase(stem, now)
+        elif suffix in _PHASE_ENDS and stem in self.phases:
+            self.phases[stem].end(now)
+
+    def _start_phase(self, name: str, now: float) -> None:
+        if name in self.phases or len(self.phases) < MAX_PHASES:
+            self.phases.setdefault(name, Phase()).since = now
+
+    def _end_phases(self, now: float) -> None:
+        for phase in self.phases.values():
+            phase.end(now)
+
+    def take_end(self, name: str, detail: Detail, now: float | None) -> None:
+        """Note it if the row ends the attempt, and how."""
+        status = text_of(detail, "status", 120) or ""
+        if name in _GOOD_ENDS:
+            self._take_good_end(name, status)
+        elif name in _BAD_ENDS or name.startswith("blocked_"):
+            self.terminal = "failed"
+            self.reason = text_of(detail, "error") or text_of(detail, "reason") or status or name
+        elif name.endswith("_exit") and number_of(detail, "returncode") not in (None, 0):
+            self.terminal = "failed"
+            self.reason = f"{name} with return code {number_of(detail, 'returncode'):g}"
+        else:
+            return
+        if now is not None:
+            self._end_phases(now)
+
+    def _take_good_end(self, name: str, status: str) -> None:
+        words = set(re.split(r"[^a-z]+", status.lower()))
+        if self.terminal == "failed" and name == "complete" and not words & _GOOD_WORDS:
+            return
+        self.terminal = "failed" if words & _BAD_WORDS else "complete"
+        self.reason = status
 
 
-def visible_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that may be written down (`env.json`)."""
-    return {
-        name: value
-        for name, value in sorted(environ.items())
-        if (name in _ENV_NAMES or name.startswith(_ENV_PREFIXES)) and not any(s in name for s in _SECRETIVE)
-    }
-
-
-def _fill(kind: type[Any], found: dict[str, Any], path: os.PathLike[str]) -> Any:
-    """Build a record from JSON, checking that each value has its default's type."""
-    known: dict[str, Any] = {}
-    for field in fields(kind):
-        value = found.get(field.name, field.default)
-        value = tuple(value) if isinstance(value, list) else value
-        if field.default is not None and not isinstance(value, _accepted(field.default)):
-            raise DamagedFileError(f"{os.fspath(path)}: {field.name} is {type(value).__name__}")
-        known[field.name] = value
-    return kind(**known)
-
-
-def _accepted(default: object) -> tuple[type, ...]:
-    return (int, float) if isinstance(default, float) else (type(default),)
+def _finite(detail: Detail, name: str) -> float | None:
+    value = number_of(detail, name)
+    return value if value is not None and math.isfinite(value) else None

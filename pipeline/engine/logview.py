@@ -11,8 +11,10 @@ from pathlib import PurePath
 
 import msgspec
 
+from pipeline.engine.attempt import Terminal
 from pipeline.engine.families import Family, family_of
-from pipeline.engine.reduce import Reducer, SampleError, Terminal
+from pipeline.engine.reduce import Reducer, SampleError
+from pipeline.engine.rings import Curve
 
 _UNITS: Mapping[Family, str] = {
     "train": "step",
@@ -197,15 +199,23 @@ def view_of(
 
 
 def curves_of(reducer: Reducer) -> dict[str, CurveView]:
-    """Copies of a reducer's curves, each ending with its newest point."""
-    found = {}
-    for name, curve in reducer.curves.items():
-        xs, ys, ts = list(curve.xs), list(curve.ys), list(curve.ts)
-        if curve.last is not None and (curve.count - 1) % curve.stride:
-            for series, value in zip((xs, ys, ts), curve.last, strict=True):
-                series.append(value)
-        found[name] = CurveView(tuple(xs), tuple(ys), tuple(ts))
+    """Copies of the curves, each ending with its newest point; points that are not finite are left out."""
+    found = {
+        name: _curve(reducer.curves[name]) for name in ("loss", "val", "seconds") if name in reducer.curves
+    }
+    finest = next((name for names in _MOVED for name in names if name in reducer.curves), None)
+    if finest is not None:
+        found["bytes"] = _curve(reducer.curves[finest])
     return found
+
+
+def _curve(curve: Curve) -> CurveView:
+    points = list(zip(curve.xs, curve.ys, curve.ts, strict=True))
+    if curve.last is not None and (curve.count - 1) % curve.stride:
+        points.append(curve.last)
+    points = [point for point in points if all(map(math.isfinite, point))]
+    xs, ys, ts = zip(*points, strict=True) if points else ((), (), ())
+    return CurveView(xs, ys, ts)
 
 
 def run_id_of_path(path: PurePath) -> str:
@@ -253,7 +263,7 @@ def _total(reducer: Reducer, family: Family) -> float | None:
     if family == "train":
         limits = [facts["max_steps"]] if facts.get("max_steps", 0) > 0 else []
         if facts.get("epochs", 0) > 0 and facts.get("rank_samples", 0) > 0:
-            limits.append(facts["epochs"] * math.ceil(facts["rank_samples"] / facts.get("batch", 1)))
+            limits.append(facts["epochs"] * math.ceil(facts["rank_samples"] / attempt.batch_size))
         return min(limits, default=None)
     if family in ("eval", "fd_eval", "future_window"):
         return facts.get("num_eval_samples")

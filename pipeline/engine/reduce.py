@@ -18,66 +18,28 @@ Rules, each owed to a log that exists:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Literal, cast
+from typing import cast
 
 import msgspec
 
+from pipeline.engine.attempt import MAX_OPENINGS, OPENING, Attempt
 from pipeline.engine.events import Batch, Detail, Row, clock, clocks, number_of, text_of
 from pipeline.engine.families import vote
-from pipeline.engine.rings import RECENT_POINTS, Curve, Recent
+from pipeline.engine.measure import MEASURES, Measure, add_recent, column
+from pipeline.engine.rings import Curve, Recent
 
-Terminal = Literal["complete", "failed", "none"]
-
+#: Most event names told apart; further ones are counted under one name.
 MAX_NAMES = 256
 OTHER = "(other)"
 MAX_ERRORS = 20
-MAX_OPENINGS = 4096
 
-OPENING = frozenset(
-    {"start", "setup_start", "setup_done", "eval_start", "launch_start", "watch_start", "stage_start"}
-)
 #: `*_start` events of units of work; a log that begins with one does not begin again with the next.
 _UNIT_STARTS = frozenset(
     {"download_start", "file_start", "rsync_start", "chunk_transfer_start", "shard_start"}
 )
-
-_GOOD_ENDS = frozenset({"complete", "eval_complete", "watch_complete", "stage_done", "done"})
-_BAD_ENDS = frozenset(
-    {"failed", "error", "launch_failed", "stage_failed", "stage_cancelled", "already_running", "timeout"}
-)
-_BAD_WORDS = frozenset(
-    {
-        "fail",
-        "failed",
-        "failure",
-        "error",
-        "aborted",
-        "cancelled",
-        "canceled",
-        "killed",
-        "crashed",
-        "interrupted",
-    }
-)
-_GOOD_WORDS = frozenset({"complete", "completed", "success", "succeeded", "ok", "pass", "passed", "done"})
-
-#: Field names of facts worth keeping about an attempt, and the name each is kept under.
-_FACTS = {
-    "epochs": "epochs",
-    "max_train_steps": "max_steps",
-    "max_steps": "max_steps",
-    "rank_samples_per_epoch": "rank_samples",
-    "rank0_samples_per_epoch": "rank_samples",
-    "num_eval_samples": "num_eval_samples",
-    "num_processes": "num_processes",
-    "process_index": "process_index",
-    "sample_offset": "sample_offset",
-    "sample_stride": "sample_stride",
-    "shard": "shard",
-}
 
 #: Fields that name other runs than the log's own.
 _ROLES = ("dataset_run_id", "train_run_id", "eval_run_id", "eval_smoke_run_id")
@@ -87,54 +49,10 @@ _RUN_KEYS = ("run_id", "train_run_id", "eval_run_id", "dataset_run_id")
 _PACKAGE_RUN_KEYS = ("run_id", "eval_run_id", "train_run_id", "dataset_run_id")
 _PIPELINE_RUN_KEYS = ("run_id", "dataset_run_id")
 
-
-class Measure(msgspec.Struct, frozen=True):
-    """What to read from an event that comes in thousands.
-
-    Attributes:
-        done: fields that may hold the count reached, best first.
-        value: fields that may hold the measured value, best first.
-        curve: the curve the value goes to; `bytes` accumulates.
-    """
-
-    done: tuple[str, ...]
-    value: tuple[str, ...]
-    curve: str
-
-
-_FILE = Measure(done=("done",), value=("bytes",), curve="bytes")
-_LOSS = ("rank0_batch_loss", "rank0_loss", "loss")
-MEASURES = {
-    "train_step": Measure(done=("global_step", "step", "done"), value=_LOSS, curve="loss"),
-    "eval_step": Measure(done=("index", "step", "done"), value=("loss", "rank0_loss"), curve="loss"),
-    "sample_done": Measure(done=("completed_samples", "done"), value=("seconds",), curve="seconds"),
-    "chunk_done": _FILE,
-    "file_done": _FILE,
-    "download_done": _FILE,
-    "skip_existing": _FILE,
-    "split_transfer_done": _FILE,
-    "direct_transfer_done": _FILE,
-}
-
 _EVENT = attrgetter("event")
 _SEQ = attrgetter("seq")
 _TOTAL = attrgetter("total")
 _PLANNED = attrgetter("num_eval_samples")
-_GETTERS: dict[str, Callable[[Row], Any]] = {name: attrgetter(name) for name in Row.__struct_fields__}
-
-
-class Phase(msgspec.Struct):
-    """All times one phase of an attempt ran, such as `model_load`.
-
-    Attributes:
-        count: how often it ended.
-        seconds: how long it took in all.
-        since: when it began, if it is running now.
-    """
-
-    count: int = 0
-    seconds: float = 0.0
-    since: float | None = None
 
 
 class SampleError(msgspec.Struct, frozen=True):
@@ -143,31 +61,6 @@ class SampleError(msgspec.Struct, frozen=True):
     sample_id: str
     error_type: str
     error: str
-
-
-class Attempt(msgspec.Struct):
-    """What belongs to one attempt and is forgotten when the next begins.
-
-    Attributes:
-        openings: opening events seen, to notice the first that comes again.
-        terminal, reason: how it ended; the reason names event and status.
-        done, total, unit: progress as the rows themselves state it.
-        facts: announced numbers (epochs, ranks, samples).
-        ended: how often each `*_done` event came.
-        moved: bytes by the event that reported them.
-        phases: phases by name, in order of their first start.
-    """
-
-    openings: set[str] = msgspec.field(default_factory=set)
-    terminal: Terminal = "none"
-    reason: str = ""
-    done: float | None = None
-    total: float | None = None
-    unit: str | None = None
-    facts: dict[str, float] = msgspec.field(default_factory=dict)
-    ended: dict[str, int] = msgspec.field(default_factory=dict)
-    moved: dict[str, float] = msgspec.field(default_factory=dict)
-    phases: dict[str, Phase] = msgspec.field(default_factory=dict)
 
 
 class Reducer(msgspec.Struct):
@@ -184,7 +77,7 @@ class Reducer(msgspec.Struct):
         names: other runs they name, by role (`train_run_id`, `eval_run_id`, ...).
         last_loss: newest loss, None if it was not finite; min_loss: smallest finite one.
         nonfinite: losses that were NaN or infinite.
-        curves: whole-life curves `loss`, `seconds`, `bytes`, `val`.
+        curves: whole-life curves `loss`, `seconds`, `val`, and of bytes by the event that reports them.
         recent: newest (time, done) points of this attempt.
         flows: newest (time, bytes so far) points of this attempt, by the event that reports bytes.
         errors, last_errors: failed samples, and the newest of them.
@@ -232,7 +125,7 @@ class Reducer(msgspec.Struct):
                     self._single(row, batch.detail(index), measure)
                     index += 1
             else:
-                if self.run_id is None or (name == "train_step" and "batch" not in self.attempt.facts):
+                if self.run_id is None or (name == "train_step" and self.attempt.cosmos is None):
                     self._look_closer(name, batch.detail(index))
                 self._measure(name, measure, run)
                 index += len(run)
@@ -260,11 +153,13 @@ class Reducer(msgspec.Struct):
         now = self._tell_time(row)
         self._vote(vote(name, detail))
         self._take_run_id(name, detail)
-        self._take_facts(name, detail)
-        self._take_progress(name, row, detail, now)
-        self._take_phase(name, detail, now)
+        attempt = self.attempt
+        attempt.take_facts(name, detail)
+        if attempt.take_progress(name, row, detail) and now is not None and attempt.done is not None:
+            self.recent.extend((now,), (attempt.done,))
+        attempt.take_phase(name, detail, now)
+        attempt.take_end(name, detail, now)
         self._take_validation(row, detail, now)
-        self._take_end(name, detail, now)
         if name == "sample_error":
             self._take_error(detail)
 
@@ -282,12 +177,10 @@ class Reducer(msgspec.Struct):
                 self._begin_attempt()
             self.last_event = name
             return
-        key = (
-            f"{name}:{detail.get('phase', detail.get('batch'))}" if name in ("phase", "batch_start") else name
-        )
-        if self.last_event is None and (
-            name == "phase" or (name.endswith("_start") and name not in _UNIT_STARTS)
-        ):
+        key = name
+        if name in ("phase", "batch_start"):
+            key = f"{name}:{detail.get('phase', detail.get('batch'))}"
+        if self.last_event is None and _may_open(name):
             self.opener = key
         self.last_event = name
         attempt = self.attempt
@@ -318,79 +211,11 @@ class Reducer(msgspec.Struct):
         found = next((text for key in keys if (text := text_of(detail, key))), None)
         self.run_id = found or self.run_id
 
-    def _take_facts(self, name: str, detail: Detail) -> None:
-        facts = self.attempt.facts
-        for field, fact in _FACTS.items():
-            if field in detail:
-                value = number_of(detail, field)
-                if value is not None and math.isfinite(value):
-                    facts[fact] = value
-        if name == "eval_start" and self.attempt.done is None:
-            before = number_of(detail, "completed_before_start")
-            if before is not None and math.isfinite(before):
-                self.attempt.done = before
-        elif name == "eval_done" and "num_eval_samples" in facts:
-            self.attempt.done = facts["num_eval_samples"]
-
     def _look_closer(self, name: str, detail: Detail) -> None:
         """What the first of many equal rows tells beside its measured values."""
         self._take_run_id(name, detail)
-        if name == "train_step" and "batch" not in self.attempt.facts:
-            self._take_batch_size(detail)
-
-    def _take_batch_size(self, detail: Detail) -> None:
-        """Samples of rank 0 per step, by the attempt's first step; only the first epoch counts from zero."""
-        seen, step = number_of(detail, "rank0_seen"), number_of(detail, "global_step")
-        known = seen and step and detail.get("epoch") == 1 and math.isfinite(seen) and math.isfinite(step)
-        self.attempt.facts["batch"] = (
-            float(max(1, math.ceil(seen / step))) if known and seen and step else 1.0
-        )
-
-    def _take_progress(self, name: str, row: Row, detail: Detail, now: float | None) -> None:
-        attempt = self.attempt
-        if name.endswith("_done"):
-            attempt.ended[name] = attempt.ended.get(name, 0) + 1
-        done, total = row.done, row.total
-        if name == "eval_progress_observed":
-            done = number_of(detail, "completed")
-        if done is None or not math.isfinite(done):
-            if total is not None and math.isfinite(total):
-                attempt.total = total
-            return
-        attempt.done = done
-        attempt.total = total if total is not None and math.isfinite(total) else attempt.total
-        attempt.unit = text_of(detail, "unit", 20) or attempt.unit
-        if now is not None:
-            self.recent.extend((now,), (done,))
-
-    def _take_phase(self, name: str, detail: Detail, now: float | None) -> None:
-        if now is None:
-            return
-        if name == "phase":
-            self._end_phases(now)
-            self._start_phase(text_of(detail, "phase", 60) or "?", now)
-            return
-        stem, _, suffix = name.rpartition("_")
-        if suffix == "start" and name not in OPENING:
-            self._start_phase(stem, now)
-        elif suffix in ("done", "exit", "skipped", "skip", "complete") and stem in self.attempt.phases:
-            self._end_phase(self.attempt.phases[stem], now)
-
-    def _start_phase(self, name: str, now: float) -> None:
-        phases = self.attempt.phases
-        if name in phases or len(phases) < MAX_NAMES:
-            phases.setdefault(name, Phase()).since = now
-
-    def _end_phases(self, now: float) -> None:
-        for phase in self.attempt.phases.values():
-            self._end_phase(phase, now)
-
-    @staticmethod
-    def _end_phase(phase: Phase, now: float) -> None:
-        if phase.since is not None:
-            phase.count += 1
-            phase.seconds += max(0.0, now - phase.since)
-            phase.since = None
+        if name == "train_step" and self.attempt.cosmos is None:
+            self.attempt.take_first_step(detail)
 
     def _take_validation(self, row: Row, detail: Detail, now: float | None) -> None:
         value = number_of(detail, "val_loss")
@@ -399,25 +224,6 @@ class Reducer(msgspec.Struct):
         x = next((x for x in (row.global_step, row.step, number_of(detail, "epoch")) if x is not None), 0.0)
         self.curves.setdefault("val", Curve()).append(x, value, now or 0.0)
         self.best_val = value if self.best_val is None else min(self.best_val, value)
-
-    def _take_end(self, name: str, detail: Detail, now: float | None) -> None:
-        attempt = self.attempt
-        status = text_of(detail, "status", 120)
-        if name in _GOOD_ENDS:
-            words = set((status or "").lower().replace("-", "_").replace(" ", "_").split("_"))
-            was_bad = attempt.terminal == "failed" and name == "complete" and not words & _GOOD_WORDS
-            attempt.terminal = "failed" if words & _BAD_WORDS or was_bad else "complete"
-            attempt.reason = attempt.reason if was_bad else status or ""
-        elif name in _BAD_ENDS or name.startswith("blocked_"):
-            attempt.terminal = "failed"
-            attempt.reason = text_of(detail, "error") or text_of(detail, "reason") or status or name
-        elif name.endswith("_exit") and number_of(detail, "returncode") not in (None, 0):
-            attempt.terminal = "failed"
-            attempt.reason = f"{name} with return code {number_of(detail, 'returncode'):g}"
-        else:
-            return
-        if now is not None:
-            self._end_phases(now)
 
     def _take_error(self, detail: Detail) -> None:
         self.errors += 1
@@ -432,15 +238,15 @@ class Reducer(msgspec.Struct):
         self._vote_for_run(name, run)
         attempt = self.attempt
         attempt.ended[name] = attempt.ended.get(name, 0) + number
-        reached = _column(run, measure.done)
-        values = _column(run, measure.value)
+        reached = column(run, measure.done)
+        values = column(run, measure.value)
         self._take_reached(run, reached)
         self._take_totals(name, run)
         if measure.curve == "bytes":
             values = self._accumulate(name, run, values)
         elif measure.curve == "loss":
             self._take_losses(run, values)
-        self._draw(measure.curve, run, reached, values)
+        self._draw(name if measure.curve == "bytes" else measure.curve, run, reached, values)
         self.last_event = name
 
     def _tell_times(self, run: list[Row]) -> None:
@@ -452,9 +258,8 @@ class Reducer(msgspec.Struct):
 
     def _vote_for_run(self, name: str, run: list[Row]) -> None:
         family = vote(name, {})
-        if name == "train_step":  # the attempt's first step tells whose it is
-            cosmos = self.attempt.facts.setdefault("cosmos", float(run[0].rank0_loss is not None))
-            family = "fd_train" if cosmos else "train"
+        if name == "train_step":
+            family = "fd_train" if self.attempt.cosmos else "train"
         self._vote(family, len(run))
 
     def _take_reached(self, run: list[Row], reached: Sequence[float | None]) -> None:
@@ -464,7 +269,7 @@ class Reducer(msgspec.Struct):
             done = self.attempt.done
             if math.isfinite(highest):
                 self.attempt.done = highest if done is None else max(done, highest)
-            _extend(self.recent, run, reached)
+            add_recent(self.recent, run, reached)
 
     def _take_totals(self, name: str, run: list[Row]) -> None:
         attempt = self.attempt
@@ -487,7 +292,7 @@ class Reducer(msgspec.Struct):
             moved += value if value is not None and math.isfinite(value) else 0.0
             sums.append(moved)
         self.attempt.moved[name] = moved
-        _extend(self.flows.setdefault(name, Recent()), run, sums)
+        add_recent(self.flows.setdefault(name, Recent()), run, sums)
         return sums
 
     def _take_losses(self, run: list[Row], values: Sequence[float | None]) -> None:
@@ -515,7 +320,7 @@ class Reducer(msgspec.Struct):
         ys = [math.nan if y is None else y for y in values[wanted]]
         xs = [
             x if x is not None else float(first + i)
-            for i, x in zip(_numbers(wanted), reached[wanted], strict=True)
+            for i, x in zip(range(len(run))[wanted], reached[wanted], strict=True)
         ]
         ts = [t or 0.0 for t in clocks(run[wanted])]
         last_x = reached[-1] if reached[-1] is not None else float(first + len(run) - 1)
@@ -527,23 +332,6 @@ def _numbers(wanted: slice) -> range:
     return range(wanted.start, wanted.stop, wanted.step)
 
 
-def _extend(recent: Recent, run: list[Row], values: Sequence[float | None]) -> None:
-    times, newest = clocks(run[-RECENT_POINTS:]), values[-RECENT_POINTS:]
-    points = [(t, y) for t, y in zip(times, newest, strict=True) if t is not None and y is not None]
-    recent.extend([t for t, _ in points], [y for _, y in points])
-
-
-def _column(run: list[Row], fields: tuple[str, ...]) -> Sequence[float | None]:
-    """The first of `fields` that each row has, None for rows that have none of them."""
-    values: list[float | None] = []
-    for field in fields:
-        others = list(map(_GETTERS[field], run))
-        if not values:
-            values = others
-        else:
-            values = [o if v is None else v for v, o in zip(values, others, strict=True)]
-        if None not in values:
-            break
-        if values.count(None) == len(values):
-            values = []
-    return values or [None] * len(run)
+def _may_open(name: str) -> bool:
+    """Whether a log that begins with this event begins again when it recurs."""
+    return name == "phase" or (name.endswith("_start") and name not in _UNIT_STARTS)

@@ -6,9 +6,9 @@ Copies: logs with the same bytes are one log. The original is, in this order: no
 published results, named `progress.jsonl`, in a directory named like its run, the least deep, the first by
 name; the others carry its path in `duplicate_of`. Empty logs are no copies of each other.
 
-Groups: ranks (`progress_rank<k>.jsonl` of one directory) and shards (rows that announce a stride, directories
-`<run>_shard<k>` or `shards/<k>`) are parts of one evaluation or training. A group counts no copy, and is complete only when all parts that the
-rows announce are there and complete.
+Groups: ranks (`progress_rank<k>.jsonl` of one directory) and shards (rows that announce a stride, or
+directories `<run>_shard<k>` and `shards/<k>`) are parts of one evaluation or training. A group counts no
+copy, and is complete only when all parts that the rows announce are there and complete.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from pipeline.engine.attempt import Terminal
 from pipeline.engine.discover import Skipped
 from pipeline.engine.errors import NotFoundError
 from pipeline.engine.families import Family
 from pipeline.engine.logview import LogView
-from pipeline.engine.reduce import Terminal
 from pipeline.engine.store import Store
 from pipeline.engine.textlog import TextLog, read_end
 
