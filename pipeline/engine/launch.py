@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from pipeline.engine import attempt as records
+from pipeline.engine import records
 from pipeline.engine.claim import holder
 from pipeline.engine.errors import BusyError, ExitCode, StageFailedError, WaitTimedOutError, XopsError
 from pipeline.engine.paths import StageAddress, StagePaths

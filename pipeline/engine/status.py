@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline.engine import attempt as records
+from pipeline.engine import records
 from pipeline.engine.claim import Holder, holder
 from pipeline.engine.errors import DamagedFileError, NotFoundError, XopsError
 from pipeline.engine.fingerprint import Question, differences, digest_of, read_inputs, rescan

@@ -26,8 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine import attempt as records
-from pipeline.engine import procfs
+from pipeline.engine import procfs, records
 from pipeline.engine.claim import Claim, user
 from pipeline.engine.errors import DiskFullError, ExitCode, XopsError
 from pipeline.engine.files import publish_json, trim_log
@@ -43,7 +42,7 @@ TICK_S = 1.0
 #: Beyond this many bytes stdout.log is cut to its first and last mebibyte.
 STDOUT_LIMIT = int(os.environ.get("STAGE_STDOUT_LIMIT", str(64 << 20)))
 
-_REPORT_LIMIT = 4096
+_REPORT_LIMIT = 16384
 
 
 class Supervisor:
