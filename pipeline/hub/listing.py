@@ -7,7 +7,7 @@ the file and need no network. Names that could do harm are not in `files` but in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,9 @@ from pipeline.engine.files import publish_bytes
 from pipeline.hub import names
 from pipeline.hub.errors import hub_errors
 from pipeline.hub.types import RemoteFile
+
+#: Paths asked about in one request; the Hub refuses much longer lists.
+PATHS_PER_REQUEST = 200
 
 
 class Refused(Struct, frozen=True):
@@ -95,18 +98,39 @@ def fetch_listing(repo_id: str, *, revision: str = "", endpoint: str = "") -> Li
         NoPermissionError, NotFoundError, UnreachableError: as `pipeline.hub.errors` explains them.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
 
     api = HfApi(endpoint=endpoint or None)
     with hub_errors(f"listing {repo_id}"):
         commit = api.dataset_info(repo_id, revision=revision or None).sha or revision
         tree = api.list_repo_tree(repo_id, repo_type="dataset", revision=commit, recursive=True)
-        files = [
-            RemoteFile(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None)
-            for entry in tree
-            if isinstance(entry, RepoFile)
-        ]
+        files = list(_remote_files(tree))
     return make_listing(repo_id, commit, files)
+
+
+def fetch_files(repo_id: str, revision: str, paths: Sequence[str], *, endpoint: str = "") -> Listing:
+    """Size and hash of just `paths`, for a selection that came without; missing ones are left out.
+
+    Raises:
+        NoPermissionError, NotFoundError, UnreachableError: as `pipeline.hub.errors` explains them.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint or None)
+    files: list[RemoteFile] = []
+    with hub_errors(f"sizes and hashes of {repo_id}"):
+        for start in range(0, len(paths), PATHS_PER_REQUEST):
+            asked = list(paths[start : start + PATHS_PER_REQUEST])
+            found = api.get_paths_info(repo_id, asked, repo_type="dataset", revision=revision)
+            files += _remote_files(found)
+    return make_listing(repo_id, revision, files)
+
+
+def _remote_files(entries: Iterable[object]) -> Iterator[RemoteFile]:
+    from huggingface_hub.hf_api import RepoFile
+
+    for entry in entries:
+        if isinstance(entry, RepoFile):
+            yield RemoteFile(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None)
 
 
 def read_listing(path: Path) -> Listing:
