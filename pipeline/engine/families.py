@@ -8,9 +8,9 @@ wins, so that a stray foreign row does not rename a log. Names shared by several
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Literal, get_args
+from typing import Literal
 
 from pipeline.engine.events import Detail
 
@@ -29,9 +29,7 @@ Family = Literal[
     "unknown",
 ]
 
-#: Order decides a draw: the more particular vocabulary first.
-FAMILIES: tuple[Family, ...] = get_args(Family)
-
+#: What each family says that no other does; on a draw of votes the first here wins.
 _VOCABULARY: Mapping[Family, str] = {
     "package_watcher": """
         waiting_for_validation validation_observed eval_progress_observed blocked_by_eval_watcher
@@ -104,9 +102,10 @@ def _of_eval_start(detail: Detail) -> Family | None:
     return "eval" if "num_eval_samples" in detail else None
 
 
-def _of_watch_start(detail: Detail) -> Family:
-    packages = "output_dir" in detail or "validation_json" in detail
-    return "package_watcher" if packages else "watcher"
+def _of_watch_start(detail: Detail) -> Family | None:
+    if "output_dir" in detail or "validation_json" in detail:
+        return "package_watcher"
+    return "watcher" if "eval_smoke_run_id" in detail else None
 
 
 #: Shared names whose fields tell the writer.
@@ -145,9 +144,5 @@ def family_of_path(path: PurePath) -> Family:
 
 def family_of(votes: Mapping[str, int], path: PurePath) -> Family:
     """The family with most votes; without votes, what the path suggests."""
-    best = max(_present(votes), key=lambda family: votes[family], default=None)
-    return best or family_of_path(path)
-
-
-def _present(votes: Mapping[str, int]) -> Iterable[Family]:
-    return (family for family in FAMILIES if votes.get(family))
+    best = max(_VOCABULARY, key=lambda family: votes.get(family, 0))
+    return best if votes.get(best) else family_of_path(path)

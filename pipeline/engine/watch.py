@@ -93,7 +93,7 @@ def summarise(paths: Iterable[Path], *, remember: bool = False) -> dict[str, Any
         log.finish()
     if remember:
         store.remember()
-    answer: dict[str, Any] = msgspec.to_builtins(summary_of(store))
+    answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(summary_of(store)))
     for log in answer["logs"]:
         del log["curves"]
     return answer
