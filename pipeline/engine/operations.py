@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline.engine.claim import Claim
+from pipeline.engine.claim import Claim, holder
 from pipeline.engine.errors import (
     BusyError,
     DamagedFileError,
@@ -427,10 +427,10 @@ def _signal_main(paths: StagePaths, signum: int) -> None:
 
 
 def _kill_attempt(paths: StagePaths, part: StageStatus) -> None:
-    """Kill every process of the last attempt until none is left."""
+    """Kill every process of the last attempt until none is left and the claim is free."""
     record = read_process(paths.list_attempts()[-1])
     end = time.monotonic() + 10.0
-    while record is not None and (left := record.survivors()):
+    while record is not None and ((left := record.survivors()) or holder(paths.claim)):
         if time.monotonic() > end:
             raise BusyError(f"{_name(part)}: processes {left} do not die", hint="they may wait for a device")
         for pid in left:

@@ -8,6 +8,7 @@ the traceback stays in stdout.log.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import importlib
@@ -61,9 +62,10 @@ def main(arguments: list[str]) -> int:
         _report(error)
         return int(ExitCode.TERMINATED)
     except BaseException as error:  # noqa: BLE001 - the process boundary: whatever happened is reported
-        traceback.print_exc()
         explained = explain(error)
         _report(explained)
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            traceback.print_exc()
         return int(explained.exit_code)
     return 0
 
