@@ -210,7 +210,7 @@ class _Download:
             except TransientError as error:
                 await self._wait(chunk, failures, error)
                 continue
-            await asyncio.to_thread(self.part.write, chunk, data)
+            await asyncio.to_thread(self._store, chunk, data)
             self.emit(
                 "chunk_downloaded",
                 file=self.file.path,
@@ -222,6 +222,11 @@ class _Download:
                 unit="chunk",
             )
             return
+
+    def _store(self, chunk: int, data: bytearray) -> None:
+        self.part.write(chunk, data)
+        if self.file.sha256:
+            self.part.hash_on()
 
     async def _receive(self, chunk: int) -> bytearray:
         start, end = self.part.span(chunk)

@@ -62,6 +62,8 @@ class PartFile:
         self.done: dict[int, str] = {}
         self._lock = threading.Lock()
         self._open = True
+        self._hash_lock = threading.Lock()
+        self._forget_hash()
         destination.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -114,15 +116,33 @@ class PartFile:
                 raise self._explained(error) from error
             self.done[chunk] = digest
 
+    def hash_on(self) -> None:
+        """Hash further, from disk, what is finished without a gap; so that little is left at the end."""
+        if self._hash_lock.acquire(blocking=False):
+            try:
+                self._hash_finished()
+            finally:
+                self._hash_lock.release()
+
     def sha256(self) -> str:
-        """Hash of the whole part file, read back from disk."""
-        digest = hashlib.sha256()
-        for chunk in range(self.count):
+        """Hash of the whole part file, read back from disk; every chunk must be finished."""
+        with self._hash_lock:
+            self._hash_finished()
+            return self._digest.hexdigest()
+
+    def _hash_finished(self) -> None:
+        while self._hashed in self.done:
+            start, end = self.span(self._hashed)
             with self._lock:
-                if self._open:
-                    start, end = self.span(chunk)
-                    digest.update(os.pread(self._fd, end - start, start))
-        return digest.hexdigest()
+                if not self._open:
+                    return
+                data = os.pread(self._fd, end - start, start)
+            self._digest.update(data)
+            self._hashed += 1
+
+    def _forget_hash(self) -> None:
+        self._digest = hashlib.sha256()
+        self._hashed = 0
 
     def publish(self, destination: Path) -> None:
         """Force the bytes to disk, give the file its name, and drop the journal."""
@@ -134,6 +154,7 @@ class PartFile:
     def restart(self) -> None:
         """Forget every chunk: what is on disk is not the file that was wanted."""
         self.done.clear()
+        self._forget_hash()
         os.ftruncate(self._journal, 0)
         self._append(self._head)
 

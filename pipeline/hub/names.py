@@ -8,7 +8,6 @@ reason before anything else sees it.
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -50,7 +49,7 @@ def refusal(path: str) -> str | None:
     parts = path.split("/")
     rules = (
         (not path, "empty"),
-        (any(unicodedata.category(character).startswith("C") for character in path), "control characters"),
+        (not path.isprintable(), "control characters"),
         ("\\" in path, "backslash"),
         (path.startswith("/"), "absolute"),
         (".." in parts, "leaves its root"),

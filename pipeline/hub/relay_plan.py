@@ -136,14 +136,11 @@ def plan_relay(
         raise UsageError(f"prefetch depth must not be negative, is {prefetch}")
     groups = list(cut(selection.episodes, max_gib=batch_max_gib, max_episodes=batch_max_episodes))
     left = [sum(_left(episode, verified) for episode in group) for group in groups]
-    times = _times(left, download, transfer, prefetch)
-    batches = []
-    arrived = 0
+    times = _times(left, download, transfer, prefetch) or [(None, None)] * len(groups)
+    batches: list[PlannedBatch] = []
     for index, group in enumerate(groups):
-        size = sum(episode.training_bytes for episode in group)
-        arrived += size
         first = index if delete_after_transfer else 0
-        downloaded, transferred = times[index] if times else (None, None)
+        size = sum(episode.training_bytes for episode in group)
         batches.append(
             PlannedBatch(
                 number=index + 1,
@@ -154,9 +151,9 @@ def plan_relay(
                 bytes_left=left[index],
                 splits=dict(Counter(episode.split for episode in group)),
                 relay_bytes=sum(left[first : index + 1 + prefetch]),
-                destination_bytes=arrived,
-                downloaded_s=downloaded,
-                transferred_s=transferred,
+                destination_bytes=size + (batches[-1].destination_bytes if batches else 0),
+                downloaded_s=times[index][0],
+                transferred_s=times[index][1],
             )
         )
     return RelayPlan(
@@ -199,7 +196,7 @@ def overlap(sizes: Sequence[int], *, download: float, transfer: float, prefetch:
 
 def _times(
     sizes: Sequence[int], download: Rate | None, transfer: Rate | None, prefetch: int
-) -> list[tuple[Seconds, Seconds]]:
+) -> list[tuple[Seconds | None, Seconds | None]]:
     if download is None or transfer is None:
         return []
     fast = overlap(sizes, download=download.high, transfer=transfer.high, prefetch=prefetch)

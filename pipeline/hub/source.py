@@ -92,7 +92,9 @@ class HubSource:
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self._stall_s)
         connector = aiohttp.TCPConnector(limit=self._connections)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=connector, auto_decompress=False, read_bufsize=4 * BLOCK
+        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -122,7 +124,7 @@ class HubSource:
         try:
             async with self._session.get(location.url, headers=headers, allow_redirects=False) as answer:
                 self._check(answer, file, start, end)
-                yield answer.content.iter_chunked(BLOCK)
+                yield answer.content.iter_any()
         except TimeoutError:
             raise TransientError("stalled", f"no byte for {self._stall_s:g} s") from None
         except aiohttp.ClientError as error:

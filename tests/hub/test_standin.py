@@ -29,9 +29,8 @@ PATH = "11111111-0000-4000-8000-000000000000/ep3/fisheye_cam0.mp4"
 
 @pytest.fixture(autouse=True)
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The client as an operator has it: a token, plain downloads, a cache of its own."""
+    """The client as an operator has it, with a token, and with hf-xet if that is installed."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
 
 
 @pytest.fixture
