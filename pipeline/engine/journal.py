@@ -25,12 +25,9 @@ from pipeline.engine.claim import user
 from pipeline.engine.errors import XopsError
 from pipeline.engine.paths import RunPaths
 
-_SECRET = re.compile(
-    r"hf_[A-Za-z0-9]{8,}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
-)
-_SECRET_OPTION = re.compile(
-    r"(?i)^(-{0,2}[\w.-]*(token|password|passwd|secret|api[_-]?key)[\w.-]*)(?:(=)(.*))?$"
-)
+#: Hub and GitHub tokens, AWS key ids, and `user:password` in an address.
+_SECRET = re.compile(r"hf_\w{8,}|gh[pousr]_\w{20,}|AKIA[0-9A-Z]{16}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
+_SECRET_OPTION = re.compile(r"(?i)(-{0,2}[\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)[\w.-]*)(=.*)?")
 
 HIDDEN = "[hidden]"
 
@@ -68,14 +65,13 @@ def redact(argv: Sequence[str]) -> tuple[str, ...]:
     hide_next = False
     for word in argv:
         match = _SECRET_OPTION.fullmatch(word)
-        if hide_next and not word.startswith("--"):
+        if hide_next:
             shown.append(HIDDEN)
-            hide_next = False
         elif match and match[2]:
             shown.append(f"{match[1]}={HIDDEN}")
         else:
             shown.append(_SECRET.sub(HIDDEN, word))
-            hide_next = bool(match and word.startswith("-"))
+        hide_next = not hide_next and bool(match and not match[2] and word.startswith("-"))
     return tuple(shown)
 
 
@@ -100,7 +96,7 @@ def journalled(run: RunPaths, verb: str, *, stage: str = "", who: str = "") -> I
             "verb": verb,
             "stage": stage,
             "argv": redact(sys.argv),
-            "result": _SECRET.sub(HIDDEN, result),
+            "result": result,
             "detail": detail,
         }
         _append(
