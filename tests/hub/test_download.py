@@ -167,6 +167,29 @@ async def test_wrong_bytes_twice_are_an_error_that_says_whose(
     assert nothing_left(destination)
 
 
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_mix_of_failures_ends_in_the_right_bytes(
+    hub: StandinHub, dataset: Path, tmp_path: Path, events: Events, seed: int
+) -> None:
+    pick = random.Random(seed)
+    for _ in range(pick.randint(1, 8)):
+        how = pick.choice(["close", "reset", "short", "stall", None])
+        status = pick.choice([429, 500, 502, 503])
+        at = pick.randrange(SIZE)
+        hub.faults.add(msgspec.convert({"how": how, "path": PATH, "at": at, "status": status}, Fault))
+    if pick.random() < 0.5:
+        hub.faults.add(Fault("flip", PATH, at=pick.randrange(SIZE)))
+    destination = tmp_path / "out" / "x"
+    for _ in range(4):  # a chunk that meets more failures than it has tries ends one call, not the file
+        try:
+            await get(hub, destination, events, stall_s=0.2, parallel=pick.randint(1, 5))
+            break
+        except UnreachableError:
+            continue
+    assert destination.read_bytes() == (dataset / PATH).read_bytes()
+    assert nothing_left(destination)
+
+
 @pytest.mark.parametrize(
     ("status", "reason"), [(429, "rate_limited"), (500, "server_error"), (503, "server_error")]
 )
