@@ -99,9 +99,9 @@ def journalled(run: RunPaths, verb: str, *, stage: str = "", who: str = "") -> I
             "result": result,
             "detail": detail,
         }
-        _append(
-            run.journal, json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
-        )
+        text = _SECRET.sub(HIDDEN, json.dumps(line, ensure_ascii=False, default=str))
+        _append(run.journal, text.encode("utf-8", "replace") + b"
+")
 
 
 def read_journal(run: RunPaths) -> list[JournalLine]:
