@@ -100,8 +100,7 @@ def journalled(run: RunPaths, verb: str, *, stage: str = "", who: str = "") -> I
             "detail": detail,
         }
         text = _SECRET.sub(HIDDEN, json.dumps(line, ensure_ascii=False, default=str))
-        _append(run.journal, text.encode("utf-8", "replace") + b"
-")
+        _append(run.journal, text.encode("utf-8", "replace") + b"\n")
 
 
 def read_journal(run: RunPaths) -> list[JournalLine]:
