@@ -100,7 +100,10 @@ def _public(path: Path) -> Path:
 
 def _create(path: Path, data: bytes, mode: int) -> None:
     """Write a file that did not exist before; a link or file that appeared meanwhile is an error."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already", hint="somebody else is making it; try again") from None
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()

@@ -31,7 +31,7 @@ from pipeline.engine.errors import (
 )
 from pipeline.hub.download import FetchResult, Retry, fetch
 from pipeline.hub.journal import PartFile, temporaries
-from pipeline.hub.source import HubSource, retry_after
+from pipeline.hub.source import HubSource, TransientError, retry_after
 from pipeline.hub.types import RemoteFile
 from pipeline.standin.faults import Fault
 from pipeline.standin.hub import REPO_ID, TOKEN, StandinHub, standin_hub
@@ -201,12 +201,23 @@ async def test_a_busy_hub_is_asked_again(
     assert {event["reason"] for event in events.named("download_retry")} == {reason}
 
 
-async def test_retry_after_is_obeyed_by_every_chunk(hub: StandinHub, tmp_path: Path, events: Events) -> None:
+async def test_retry_after_is_obeyed_by_every_request(hub: StandinHub) -> None:
     hub.faults.add(Fault(status=429, path=PATH, retry_after=0.4))
-    began = time.monotonic()
+    async with HubSource(REPO_ID, hub.repository.commit, endpoint=hub.endpoint) as source:
+        with pytest.raises(TransientError, match="rate_limited") as caught:
+            async with source.range(remote(hub), 0, 10):
+                pass
+        began = time.monotonic()
+        async with source.range(remote(hub), 10, 20) as blocks:
+            assert len(b"".join([block async for block in blocks])) == 10
+    assert caught.value.wait == 0.4
+    assert time.monotonic() - began >= 0.35
+
+
+async def test_retry_after_is_the_wait_that_is_told(hub: StandinHub, tmp_path: Path, events: Events) -> None:
+    hub.faults.add(Fault(status=429, path=PATH, retry_after=0.1))
     await get(hub, tmp_path / "x", events)
-    assert time.monotonic() - began >= 0.4
-    assert [event["wait"] for event in events.named("download_retry")] == [0.4]
+    assert [event["wait"] for event in events.named("download_retry")] == [0.1]
 
 
 async def test_expired_links_are_resolved_again(

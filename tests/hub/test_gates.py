@@ -72,6 +72,14 @@ def test_a_second_episode_of_a_session_is_red() -> None:
     assert found["unique_sessions"]["sessions"] == 16
 
 
+def test_another_session_in_place_of_a_selected_one_is_red() -> None:
+    gone = SELECTION.episodes[2]
+    files = {path: file for path, file in staged().items() if not path.startswith(f"{gone.path}/")}
+    found = failing({**files, "stranger/ep1/annotation.hdf5": Staged("stranger/ep1/annotation.hdf5", 1)})
+    assert found["unique_sessions"]["sessions"] == 16
+    assert found["unique_sessions"]["not_selected"] == ["stranger"]
+
+
 def test_a_selection_without_hashes_cannot_prove_anything() -> None:
     bare = msgspec.structs.replace(
         SELECTION, episodes=tuple(msgspec.structs.replace(e, files=()) for e in SELECTION.episodes)

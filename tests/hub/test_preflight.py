@@ -274,6 +274,19 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
         read_key(path)
 
 
+def test_a_key_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key"
+    path.write_text("made by somebody else")
+
+    def nothing_yet(path: Path) -> None:
+        raise NotFoundError("not yet")
+
+    monkeypatch.setattr("pipeline.hub.keys.read_key", nothing_yet)
+    with pytest.raises(UsageError, match="exists already"):
+        ensure_key(path)
+    assert path.read_text() == "made by somebody else"
+
+
 def test_a_key_that_others_can_read_is_reported(tmp_path: Path) -> None:
     path = ensure_key(tmp_path / "ssh" / "key").path
     path.chmod(0o644)
