@@ -200,19 +200,21 @@ def parse_facts(text: str) -> Answer:
         if kind == "root" and len(values) == 5:
             name, at, writable, kib, inodes = values
             free = _number(kib)
-            answer.roots[name] = RootFacts(
-                at,
-                writable == "yes",
-                None if free is None else int(free) * 1024,
-                None if (count := _number(inodes)) is None else int(count),
-            )
-        elif kind == "tool" and values[0] in TOOLS:
-            answer.tools.add(values[0])
-        elif kind in ("clock", "system", "python") and values:
-            setattr(answer, kind, values[0][:80])
-        elif kind == "viewer" and values:
-            answer.viewer = values[0].strip() not in ("", "0")
+            size = None if free is None else int(free) * 1024
+            count = _number(inodes)
+            answer.roots[name] = RootFacts(at, writable == "yes", size, None if count is None else int(count))
+        elif len(values) == 1:
+            _note(answer, kind, values[0])
     return answer
+
+
+def _note(answer: Answer, kind: str, value: str) -> None:
+    if kind == "tool" and value in TOOLS:
+        answer.tools.add(value)
+    elif kind in ("clock", "system", "python"):
+        setattr(answer, kind, value[:80])
+    elif kind == "viewer":
+        answer.viewer = value.strip() not in ("", "0")
 
 
 def _script(roots: dict[str, str], data_root: str) -> str:
