@@ -1,4 +1,4 @@
-"""What an operator can do to a run: start, cancel, reap, invalidate, take over, waive, sign.
+"""What an operator can do to a run: start, cancel, reap, invalidate, wait.
 
 Front ends call these and nothing else. Every act is one line in the run's journal, whether it worked or
 not; with `dry_run` it says what it would do, changes nothing and writes nothing.
@@ -10,30 +10,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import msgspec
-from msgspec import Struct
 
+from pipeline.engine.acts import Act, part_name, parts_of, recorded
 from pipeline.engine.claim import Claim, holder
 from pipeline.engine.errors import (
     BusyError,
     DamagedFileError,
     GateError,
     NoPermissionError,
-    NotFoundError,
     NotReadyError,
     UnreachableError,
-    UsageError,
+    WaitTimedOutError,
 )
 from pipeline.engine.files import publish_json
 from pipeline.engine.fingerprint import read_inputs
-from pipeline.engine.gates import Decision, GateRecord, Verdict, publish_gate, read_gate
-from pipeline.engine.journal import journalled, operator
 from pipeline.engine.launch import Handoff, launch, stage_argv
-from pipeline.engine.outputs import TakenFrom, read_digest, set_aside
+from pipeline.engine.outputs import TakenFrom, set_aside
 from pipeline.engine.paths import RunPaths, StagePaths
 from pipeline.engine.plan import Action, Step, plan
 from pipeline.engine.procfs import host
@@ -47,30 +42,11 @@ from pipeline.exec.local import LocalExecutor
 #: Seconds the conductor gets to end after SIGTERM; it only waits for others.
 _CONDUCTOR_GRACE_S = 5.0
 
+#: How often `wait` looks, in seconds.
+_POLL_S = 0.2
+
 #: What belongs to one answer of a stage and moves aside together.
 _ANSWER = ("out", "outputs.json", "inputs.json", "gate.json", "work", "taken_from.json")
-
-
-class Act(Struct, frozen=True, kw_only=True):
-    """What an operation did, or would do.
-
-    Attributes:
-        verb: start, cancel, ...
-        run_id: of which run.
-        dry_run: whether nothing was done.
-        message: one sentence for people.
-        steps: the plan behind a start.
-        handoffs: attempts that run now because of it.
-        conductor: hand-off of the process that will start the following stages; None if none is needed.
-    """
-
-    verb: str
-    run_id: str
-    dry_run: bool
-    message: str
-    steps: tuple[Step, ...] = ()
-    handoffs: tuple[Handoff, ...] = ()
-    conductor: Handoff | None = None
 
 
 def start(
@@ -101,27 +77,40 @@ def start(
         GateError: nothing is due because a gate is closed.
         NotReadyError: nothing is due because something needed is not done, or everything is done.
     """
-    with _journal(run, "start", dry_run, who, ",".join(only) or until) as detail:
-        status = read_run(run, registry)
-        steps = plan(status.stages, registry.stages, until=until, only=only)
+    with recorded(run, "start", dry_run, who, ",".join(only) or until) as detail:
+        status, steps = _planned(run, registry, until, only)
         due = _require_due(run, status, steps)
-        later = any(step.works and not step.due for step in steps)
-        message = f"{', '.join(f'{step.action} {step.stage}' for step in due)}" + ", then the rest" * later
+        message = ", ".join(f"{step.action} {step.stage}" for step in steps if step.works)
         if dry_run:
             return Act(verb="start", run_id=run.run_id, dry_run=True, message=message, steps=tuple(steps))
+        if status.conductor is not None and any(step.works and not step.due for step in steps):
+            who_conducts = f"the conductor of {run.run_id} is at work already, {status.conductor}"
+            raise BusyError(who_conducts, hint=f"xops run wait {run.run_id}, or xops run cancel {run.run_id}")
+        shown = tuple(steps)
+        while due and all(step.action is Action.TAKE_OVER for step in due):
+            do_steps(run, registry, status, due)
+            status, steps = _planned(run, registry, until, only)
+            due = [step for step in steps if step.due]
         handoffs = do_steps(run, registry, status, due, shards=shards, executor=executor)
-        later = later or any(step.action is Action.TAKE_OVER for step in due)
-        conductor = _conduct(run, until, only) if later else None
+        more = any(step.works and not step.due for step in steps)
+        conductor = _conduct(run, until, only) if more else None
         detail.update(started=[f"{h.stage}#{h.attempt}" for h in handoffs], conductor=conductor is not None)
         return Act(
             verb="start",
             run_id=run.run_id,
             dry_run=False,
             message=message,
-            steps=tuple(steps),
+            steps=shown,
             handoffs=tuple(handoffs),
             conductor=conductor,
         )
+
+
+def _planned(
+    run: RunPaths, registry: Registry, until: str, only: Collection[str]
+) -> tuple[RunStatus, list[Step]]:
+    status = read_run(run, registry)
+    return status, plan(status.stages, registry.stages, until=until, only=only)
 
 
 def do_steps(
@@ -172,12 +161,12 @@ def cancel(
         NotReadyError: nothing of that runs.
         UnreachableError: it runs on another host.
     """
-    with _journal(run, "cancel", dry_run, who, stage) as detail:
+    with recorded(run, "cancel", dry_run, who, stage) as detail:
         status = read_run(run, registry)
         targets = [
             (paths, part)
             for found in ([status.stage(stage)] if stage else status.stages)
-            for paths, part in _parts(run, status, found)
+            for paths, part in parts_of(run, status, found)
             if part.state.active and (not shards or part.shard in shards)
         ]
         conductor = None if stage else status.conductor
@@ -185,7 +174,7 @@ def cancel(
             raise NotReadyError(
                 f"nothing of {stage or run.run_id} is running", hint=f"xops run show {run.run_id}"
             )
-        names = [_name(part) for _, part in targets] + ["the conductor"] * (conductor is not None)
+        names = [part_name(part) for _, part in targets] + ["the conductor"] * (conductor is not None)
         detail.update(targets=names, force=force)
         if not dry_run:
             if conductor is not None and conductor.identity.alive():
@@ -202,11 +191,11 @@ def reap(run: RunPaths, registry: Registry, stage: str, *, dry_run: bool = False
     Raises:
         NotReadyError: the stage has no such processes.
     """
-    with _journal(run, "reap", dry_run, who, stage) as detail:
+    with recorded(run, "reap", dry_run, who, stage) as detail:
         status = read_run(run, registry)
         orphaned = [
             (paths, part)
-            for paths, part in _parts(run, status, status.stage(stage))
+            for paths, part in parts_of(run, status, status.stage(stage))
             if part.state is StageState.ORPHANED
         ]
         if not orphaned:
@@ -229,9 +218,9 @@ def invalidate(run: RunPaths, registry: Registry, stage: str, *, dry_run: bool =
         NotReadyError: it has nothing to move.
         BusyError: it is running.
     """
-    with _journal(run, "invalidate", dry_run, who, stage) as detail:
+    with recorded(run, "invalidate", dry_run, who, stage) as detail:
         status = read_run(run, registry)
-        parts = _parts(run, status, status.stage(stage))
+        parts = parts_of(run, status, status.stage(stage))
         if not any((paths.root / name).exists() for paths, _ in parts for name in _ANSWER):
             raise NotReadyError(f"{stage} has no outputs", hint=f"xops stage show {run.run_id} {stage}")
         if not dry_run:
@@ -240,104 +229,24 @@ def invalidate(run: RunPaths, registry: Registry, stage: str, *, dry_run: bool =
         return Act(verb="invalidate", run_id=run.run_id, dry_run=dry_run, message=message)
 
 
-def waive(
-    run: RunPaths, registry: Registry, stage: str, *, why: str, dry_run: bool = False, who: str = ""
-) -> Act:
-    """Let what follows start although the gate of `stage` has not passed, for exactly this evidence.
+def wait(run: RunPaths, registry: Registry, stage: str = "", *, timeout_s: float | None = None) -> RunStatus:
+    """Return once nothing of the stage runs; without `stage`, nothing of the run and no conductor.
 
     Raises:
-        GateError: this gate cannot be waived.
-        UsageError: no reason is given.
-        NotReadyError: the gate needs no waiver.
-        NotFoundError: the stage has no gate record yet.
+        WaitTimedOutError: something still runs after `timeout_s` seconds; it goes on.
     """
-    return _decide("waive", run, registry, stage, why=why, dry_run=dry_run, who=who)
-
-
-def sign(
-    run: RunPaths,
-    registry: Registry,
-    stage: str,
-    *,
-    why: str,
-    evidence: str = "",
-    dry_run: bool = False,
-    who: str = "",
-) -> Act:
-    """Confirm, as a person, what the gate of `stage` cannot decide by itself.
-
-    `why` says what was looked at and found. `evidence`, the digest of the checks the person saw
-    (`GateRecord.digest`), must still hold if it is given.
-
-    Raises:
-        GateError: a check has failed (a signature does not heal that), or the evidence has changed.
-        UsageError, NotReadyError, NotFoundError: as `waive`.
-    """
-    return _decide("sign", run, registry, stage, why=why, dry_run=dry_run, who=who, evidence=evidence)
-
-
-def _decide(
-    verb: str,
-    run: RunPaths,
-    registry: Registry,
-    stage: str,
-    *,
-    why: str,
-    dry_run: bool,
-    who: str,
-    evidence: str = "",
-) -> Act:
-    who = who or operator()
-    with _journal(run, verb, dry_run, who, stage) as detail:
-        if not why.strip():
-            raise UsageError(f"a reason is required to {verb} the gate of {stage}", hint="--why '...'")
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
         status = read_run(run, registry)
-        found = status.stage(stage)
-        if found.taken_from:
-            hint = f"xops gate {verb} {found.taken_from} {stage}"
-            raise UsageError(f"{stage} was taken over; its gate belongs to run {found.taken_from}", hint=hint)
-        decided = []
-        for paths, part in _parts(run, status, found):
-            gate = part.gate
-            if gate is None:
-                raise NotFoundError(
-                    f"{_name(part)} has no gate record yet", hint=f"xops run show {run.run_id}"
-                )
-            if gate.verdict.open and len(found.shards) > 1:
-                continue
-            _require_decidable(verb, stage, gate, registry.stage(stage).waivable, evidence)
-            decided.append(gate.digest)
-            if not dry_run:
-                _add_decision(paths, gate, verb, who=who, why=why)
-        detail.update(why=why, evidence=decided)
-        message = f"{'would ' * dry_run}{verb} the gate of {stage}: {why}"
-        return Act(verb=verb, run_id=run.run_id, dry_run=dry_run, message=message)
-
-
-def _require_decidable(verb: str, stage: str, gate: GateRecord, waivable: bool, evidence: str) -> None:
-    if gate.verdict.open:
-        raise NotReadyError(f"the gate of {stage} is already open ({gate.verdict})")
-    if verb == "waive" and not (waivable and gate.waivable):
-        raise GateError(
-            f"the gate of {stage} cannot be waived", hint="mend what it found and run the stage again"
-        )
-    if verb == "sign" and gate.verdict is Verdict.FAIL:
-        failed = ", ".join(check.name for check in gate.checks if check.ok is False)
-        raise GateError(f"the gate of {stage} has failed checks ({failed}); a signature does not change that")
-    if evidence and evidence != gate.digest:
-        raise GateError(
-            f"the evidence of {stage} is not what was looked at", hint="look again, then sign again"
-        )
-
-
-def _add_decision(paths: StagePaths, seen: GateRecord, kind: str, *, who: str, why: str) -> None:
-    """Append to gate.json under the stage's claim, so that no attempt replaces the evidence meanwhile."""
-    with Claim(paths.claim, what=f"the gate of {seen.stage}", hint="wait until the stage has ended"):
-        gate = read_gate(paths.gate)
-        if gate is None or gate.digest != seen.digest:
-            raise GateError(f"the evidence of {seen.stage} has just changed", hint="look again")
-        decision = Decision(kind=kind, who=who, why=why, when=time.time(), digest=gate.digest)
-        publish_gate(paths.gate, msgspec.structs.replace(gate, decisions=(*gate.decisions, decision)))
+        busy = [s.stage for s in ([status.stage(stage)] if stage else status.stages) if s.state.active]
+        if status.conductor is not None and not stage:
+            busy.append("the conductor")
+        if not busy:
+            return status
+        if end is not None and time.monotonic() > end:
+            waited = f"{', '.join(busy)} of run {run.run_id} still at work after {timeout_s:g} s"
+            raise WaitTimedOutError(waited, hint=f"xops run show {run.run_id}")
+        time.sleep(_POLL_S)
 
 
 def _require_due(run: RunPaths, status: RunStatus, steps: Sequence[Step]) -> list[Step]:
@@ -351,7 +260,7 @@ def _require_due(run: RunPaths, status: RunStatus, steps: Sequence[Step]) -> lis
         if found.state is StageState.ORPHANED:
             raise BusyError(f"{step.stage}: {step.reason}", hint=f"xops run reap {where}")
         if step.action is Action.WAIT:
-            raise BusyError(f"{step.stage} {step.reason}: {found.reason}", hint=f"xops run cancel {where}")
+            raise BusyError(f"{step.stage} is {found.state}: {found.reason}", hint=f"xops run cancel {where}")
         if step.action is Action.BLOCKED:
             closed = any(wait.startswith("gate of ") for wait in found.waits_for)
             kind = GateError if closed else NotReadyError
@@ -362,40 +271,33 @@ def _require_due(run: RunPaths, status: RunStatus, steps: Sequence[Step]) -> lis
     )
 
 
-def _conduct(run: RunPaths, until: str, only: Collection[str]) -> Handoff | None:
-    """Start the conductor; None if one is at work already."""
+def _conduct(run: RunPaths, until: str, only: Collection[str]) -> Handoff:
     target = ["--until", until] if until else ["--only", ",".join(only)] if only else []
     argv = [sys.executable, "-P", "-m", "pipeline.engine.conductor", str(run.root), *target]
-    try:
-        return launch(run.conductor, argv, grace_s=_CONDUCTOR_GRACE_S)
-    except BusyError:
-        return None
+    return launch(run.conductor, argv, grace_s=_CONDUCTOR_GRACE_S)
 
 
 def _take_over(run: RunPaths, status: RunStatus, found: StageStatus) -> None:
-    for paths, part in _parts(run, status, found):
-        if part.state is StageState.SUCCEEDED:
+    """Refer to the outputs of another run; of a split stage, for each shard that has such outputs."""
+    for paths, part in parts_of(run, status, found):
+        if not part.can_take_from:
             continue
-        origin = RunPaths(run.root.parent / part.can_take_from)
-        there = StagePaths(origin.root / paths.root.relative_to(run.root))
-        record = read_inputs(there.inputs)
-        if record is None or not part.can_take_from:
-            raise DamagedFileError(f"{there.inputs} vanished while it was taken over")
+        origin = StagePaths(run.root.parent / part.can_take_from / paths.root.relative_to(run.root))
+        record = read_inputs(origin.inputs)
+        if record is None:
+            raise DamagedFileError(f"{origin.inputs} vanished while it was taken over")
         taken = TakenFrom(
-            run_id=origin.run_id,
-            fingerprint=record.fingerprint,
-            outputs=read_digest(there.outputs),
-            when=time.time(),
+            run_id=part.can_take_from, fingerprint=record.fingerprint, outputs=part.offered, when=time.time()
         )
         publish_json(paths.taken_from, msgspec.to_builtins(taken))
 
 
 def _set_aside(run: RunPaths, status: RunStatus, stage: str) -> list[str]:
     moved = []
-    for paths, part in _parts(run, status, status.stage(stage)):
+    for paths, part in parts_of(run, status, status.stage(stage)):
         if not any((paths.root / name).exists() for name in _ANSWER):
             continue
-        with Claim(paths.claim, what=_name(part), hint=f"xops run cancel {run.run_id} --stage {stage}"):
+        with Claim(paths.claim, what=part_name(part), hint=f"xops run cancel {run.run_id} --stage {stage}"):
             last = paths.list_attempts()
             moved.append(str(set_aside(paths, last[-1].number if last else 1, _ANSWER)))
     return moved
@@ -405,7 +307,7 @@ def _stop(paths: StagePaths, part: StageStatus, *, force: bool) -> None:
     """SIGTERM to the supervisor; to the processes themselves if it is gone."""
     if part.holder is not None and part.holder.host not in ("", host()):
         raise UnreachableError(
-            f"{_name(part)} runs on {part.holder.host}",
+            f"{part_name(part)} runs on {part.holder.host}",
             hint=f"ssh {part.holder.host} xops run cancel {part.run_id}",
         )
     watched = part.holder is not None and part.holder.identity.alive()
@@ -417,7 +319,7 @@ def _stop(paths: StagePaths, part: StageStatus, *, force: bool) -> None:
         if force:
             _signal_main(paths, signal.SIGKILL)
     except PermissionError:
-        raise NoPermissionError(f"{_name(part)} belongs to another user") from None
+        raise NoPermissionError(f"{part_name(part)} belongs to another user") from None
 
 
 def _signal_main(paths: StagePaths, signum: int) -> None:
@@ -432,7 +334,9 @@ def _kill_attempt(paths: StagePaths, part: StageStatus) -> None:
     end = time.monotonic() + 10.0
     while record is not None and ((left := record.survivors()) or holder(paths.claim)):
         if time.monotonic() > end:
-            raise BusyError(f"{_name(part)}: processes {left} do not die", hint="they may wait for a device")
+            raise BusyError(
+                f"{part_name(part)}: processes {left} do not die", hint="they may wait for a device"
+            )
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -441,24 +345,3 @@ def _kill_attempt(paths: StagePaths, part: StageStatus) -> None:
             except PermissionError:
                 raise NoPermissionError(f"process {pid} belongs to another user") from None
         time.sleep(0.005)
-
-
-def _parts(run: RunPaths, status: RunStatus, found: StageStatus) -> list[tuple[StagePaths, StageStatus]]:
-    """The stage's directory with its status, or those of its shards."""
-    paths = [paths for paths, _ in list_parts(status.request, run, found.stage)]
-    return list(zip(paths, found.shards or (found,), strict=True))
-
-
-def _name(part: StageStatus) -> str:
-    return part.stage if part.shard is None else f"{part.stage} shard {part.shard}"
-
-
-@contextmanager
-def _journal(run: RunPaths, verb: str, dry_run: bool, who: str, stage: str) -> Iterator[dict[str, Any]]:
-    if not run.request.exists():
-        raise NotFoundError(f"no run {run.run_id!r} in {run.root.parent}", hint="xops run ls")
-    if dry_run:
-        yield {}
-        return
-    with journalled(run, verb, stage=stage, who=who) as detail:
-        yield detail

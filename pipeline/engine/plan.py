@@ -128,9 +128,16 @@ def _step(
     if spec is None or (obstacle := _obstacle(status, known, steps)):
         reason = obstacle if spec else "this version of xops does not have this stage"
         return Step(stage=name, action=Action.BLOCKED, reason=reason)
-    if source and not before:
+    if source and all(steps[need].action is Action.TAKE_OVER for need in before):
         reason = f"run {source} has answered exactly this already"
-        return Step(stage=name, action=Action.TAKE_OVER, reason=reason, reuses="everything", source=source)
+        return Step(
+            stage=name,
+            action=Action.TAKE_OVER,
+            reason=reason,
+            reuses="everything",
+            source=source,
+            after=before,
+        )
     return _work(status, spec, before)
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from pipeline.engine.config import DatasetConfig, HostConfig, WorkspaceConfig, unknown_keys
 from pipeline.engine.errors import ConfigError, NotFoundError, UsageError, XopsError
 from pipeline.engine.files import publish_bytes, publish_json
+from pipeline.engine.journal import journalled
 from pipeline.engine.paths import RunPaths, WorkspacePaths
 from pipeline.engine.provenance import provenance
 from pipeline.engine.registry import Recipe, Registry, StageSpec
@@ -252,4 +253,6 @@ def _publish(workspace: WorkspacePaths, request: Request) -> RunPaths:
     seeds = {stage: values["seed"] for stage, values in request.params.items() if "seed" in values}
     publish_json(run.resolved, {**provenance(), "seeds": seeds})
     publish_bytes(run.request, text.encode(), mode=0o444)
+    with journalled(run, "new", who=request.by) as detail:
+        detail.update(recipe=request.recipe, kind=request.kind, source=request.source)
     return run

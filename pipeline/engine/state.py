@@ -148,6 +148,7 @@ class StageStatus(Struct, frozen=True, kw_only=True):
         out: directories of those outputs, one per shard.
         taken_from: id of the run that made them; empty for this one.
         can_take_from: id of a run whose outputs would fit; empty for none.
+        offered: digest of those outputs.
         stale_because: what changed since the outputs were made, one sentence each.
         quiet_s: seconds since the last domain event of a running attempt.
         shards: the same for every shard, when the run splits the stage.
@@ -169,6 +170,7 @@ class StageStatus(Struct, frozen=True, kw_only=True):
     out: tuple[str, ...] = ()
     taken_from: str = ""
     can_take_from: str = ""
+    offered: str = ""
     stale_because: tuple[str, ...] = ()
     quiet_s: float = 0.0
     shards: tuple[StageStatus, ...] = ()

@@ -22,7 +22,7 @@ from pipeline.engine.errors import DamagedFileError, NotFoundError, XopsError
 from pipeline.engine.fingerprint import Question, differences, digest_of, read_inputs, rescan
 from pipeline.engine.gates import GateRecord, Verdict, read_gate
 from pipeline.engine.outputs import read_digest, read_taken_from
-from pipeline.engine.paths import AttemptPaths, RunPaths, StagePaths, WorkspacePaths
+from pipeline.engine.paths import AttemptPaths, RunPaths, StagePaths, WorkspacePaths, checked_name
 from pipeline.engine.registry import Registry, StageSpec
 from pipeline.engine.runs import Request, load_request
 from pipeline.engine.state import AttemptInfo, Facts, StageState, StageStatus, combined, derive, explain
@@ -178,7 +178,9 @@ class _Reader:
             )
         )
         gate = read_gate(origin.gate) if outputs or not taken_from else None
-        open_question = not outputs and not life.held and self._request.source
+        candidate = ""
+        if not outputs and not life.held and self._request.source:
+            candidate = self._candidate(question, status)
         return msgspec.structs.replace(
             status,
             state=state,
@@ -192,7 +194,8 @@ class _Reader:
             outputs=outputs,
             out=(str(origin.out),) if outputs else (),
             taken_from=taken_from,
-            can_take_from=self._candidate(question, status.shard) if open_question else "",
+            can_take_from=candidate,
+            offered=read_digest(self._elsewhere(candidate, paths).outputs) if candidate else "",
             stale_because=stale,
             quiet_s=quiet_s,
         )
@@ -202,28 +205,34 @@ class _Reader:
         taken = read_taken_from(paths.taken_from)
         if taken is None or paths.outputs.exists():
             return paths, "", ()
-        other = self._run.root.parent / taken.run_id
-        origin = StagePaths(other / paths.root.relative_to(self._run.root))
+        origin = self._elsewhere(taken.run_id, paths)
         if read_digest(origin.outputs) == taken.outputs:
             return origin, taken.run_id, ()
         return origin, taken.run_id, (f"run {taken.run_id} no longer has the outputs taken over",)
 
-    def _candidate(self, question: Question, shard: int | None) -> str:
-        """Id of the run that has answered exactly this question already; empty if none has."""
-        status = self._of_source(question.stage)
-        if status is None:
+    def _elsewhere(self, run_id: str, paths: StagePaths) -> StagePaths:
+        """The same stage or shard in another run of the workspace."""
+        other = RunPaths(self._run.root.parent / checked_name(run_id, what="run id"))
+        return StagePaths(other.root / paths.root.relative_to(self._run.root))
+
+    def _candidate(self, question: Question, status: StageStatus) -> str:
+        """Id of the run that has answered exactly this question already; empty if none has.
+
+        Upstream stages count with the outputs they could take over, so that a whole chain is recognised.
+        """
+        found = self._of_source(status.stage)
+        if found is not None and status.shard is not None:
+            found = next((part for part in found.shards if part.shard == status.shard), None)
+        if found is None or found.state.active or found.state is StageState.STALE:
             return ""
-        if shard is not None:
-            status = next((part for part in status.shards if part.shard == shard), None)
-        if status is None or status.state.active:
-            return ""
-        owner = status.taken_from or status.can_take_from
+        succeeded = found.run_id if found.state is StageState.SUCCEEDED else ""
+        owner = found.taken_from or found.can_take_from or succeeded
         if not owner:
-            owner = status.run_id if status.state is StageState.SUCCEEDED else ""
-        if not owner or status.state is StageState.STALE:
             return ""
-        folder = RunPaths(self._run.root.parent / owner).stage(question.stage)
-        return "" if _stale(folder if shard is None else folder.shard(shard), question) else owner
+        upstream = {name: self._known[name].outputs or self._known[name].offered for name in status.needs}
+        folder = RunPaths(self._run.root.parent / owner).stage(status.stage)
+        there = folder if status.shard is None else folder.shard(status.shard)
+        return "" if _stale(there, msgspec.structs.replace(question, upstream=upstream)) else owner
 
     def _of_source(self, stage: str) -> StageStatus | None:
         """The stage in the run this one was made from; None if there is no such run or stage."""
@@ -359,6 +368,7 @@ def _whole(shards: list[StageStatus]) -> StageStatus:
     first = next(shard for shard in shards if shard.state is state)
     done = sum(shard.state is StageState.SUCCEEDED for shard in shards)
     complete = done == len(shards)
+    answers = [shard.outputs or shard.offered for shard in shards]
     verdicts = [shard.verdict for shard in shards if shard.verdict is not None]
     order = [Verdict.FAIL, Verdict.UNSIGNED, Verdict.WAIVED, Verdict.PASS]
     reason = f"{done} of {len(shards)} shards done"
@@ -373,7 +383,8 @@ def _whole(shards: list[StageStatus]) -> StageStatus:
         verdict=min(verdicts, key=order.index) if verdicts else None,
         outputs=digest_of([shard.outputs for shard in shards]) if complete else "",
         out=tuple(path for shard in shards for path in shard.out) if complete else (),
-        can_take_from=first.can_take_from,
+        can_take_from=next((s.can_take_from for s in shards if s.can_take_from), ""),
+        offered=digest_of(answers) if all(answers) and not complete else "",
         shards=tuple(shards),
     )
 

@@ -219,11 +219,11 @@ class Supervisor:
 
     def _finish(self, record: records.ExitRecord) -> int:
         """Publish the end: exit record first, because a state is derived from it, then the event."""
-        lost = f"; {self._events_lost} engine events lost: {self._lost_why}" if self._events_lost else ""
+        lost = f"{self._events_lost} engine events lost: {self._lost_why}" if self._events_lost else ""
         self._slot.publish(
             replace(
                 record,
-                message=record.message + lost,
+                message="; ".join(filter(None, (record.message, lost))),
                 events_lost=self._events_lost,
                 stdout_dropped=self._dropped,
             )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from lab import Lab, wait_for
 
-from pipeline.engine.errors import BusyError, GateError, NotReadyError, UsageError
+from pipeline.engine.decisions import sign, waive
+from pipeline.engine.errors import BusyError, GateError, NotReadyError, UsageError, WaitTimedOutError
 from pipeline.engine.fingerprint import sha256_of
 from pipeline.engine.gates import Verdict
-from pipeline.engine.operations import cancel, invalidate, sign, start, waive
+from pipeline.engine.journal import read_journal
+from pipeline.engine.operations import cancel, invalidate, start, wait
 from pipeline.engine.outputs import read_outputs
 from pipeline.engine.state import StageState
 from pipeline.engine.status import read_run
@@ -236,6 +240,30 @@ class TestTakingOver:
             "the run that made it, not the one in between"
         )
 
+    def test_a_run_that_asks_nothing_new_is_done_at_once(self, lab: Lab) -> None:
+        first = lab.new()
+        start(first, lab.registry)
+        wait(first, lab.registry, timeout_s=60)
+        second = lab.new("", source=first.run_id)
+        dry = start(second, lab.registry, dry_run=True)
+        assert [step.action for step in dry.steps] == ["take_over"] * 3
+        assert not second.stage("a").root.exists()
+        act = start(second, lab.registry)
+        assert (act.handoffs, act.conductor) == ((), None)
+        assert all(
+            stage.done and stage.taken_from == first.run_id for stage in read_run(second, lab.registry).stages
+        )
+
+    def test_a_split_stage_is_taken_over_shard_by_shard(self, lab: Lab) -> None:
+        first = lab.new("shards", split={"shards": 2})
+        start(first, lab.registry)
+        wait(first, lab.registry, timeout_s=60)
+        second = lab.new("", source=first.run_id, merge={"value": "new"})
+        start(second, lab.registry)
+        wait(second, lab.registry, timeout_s=60)
+        assert [part.taken_from for part in lab.status(second, "split").shards] == [first.run_id] * 2
+        assert (second.stage("merge").out / "value.txt").read_text().endswith("+new")
+
     def test_what_is_gone_is_stale_and_can_be_done_here(self, lab: Lab) -> None:
         first = lab.new()
         lab.finish(first, "a")
@@ -322,3 +350,48 @@ def test_no_secret_of_the_environment_is_written(lab: Lab, monkeypatch: pytest.M
     for path in run.root.rglob("*"):
         if path.is_file():
             assert b"verysecret" not in path.read_bytes(), path
+
+
+def test_waiting_has_a_limit_and_what_is_waited_for_goes_on(lab: Lab) -> None:
+    run = lab.new(a={"pause_at": 1})
+    lab.start(run, "a")
+    process = lab.paused(run.stage("a"))
+    with pytest.raises(WaitTimedOutError, match=r"a of run .* still at work after 0 s"):
+        wait(run, lab.registry, timeout_s=0)
+    assert process.main.alive()
+
+
+def test_a_chain_that_is_conducted_already_is_not_conducted_twice(lab: Lab) -> None:
+    run = lab.new(a={"pause_at": 1})
+    start(run, lab.registry, until="b")
+    lab.paused(run.stage("a"))
+    with pytest.raises(BusyError, match="a is running: held by pid"):
+        start(run, lab.registry)
+
+
+def test_the_journal_tells_who_did_what(lab: Lab) -> None:
+    run = lab.new()
+    start(run, lab.registry, only=["a"], who="ann@x")
+    lab.ended(run.stage("a"))
+    with pytest.raises(NotReadyError):
+        cancel(run, lab.registry, "a", dry_run=True)
+    with pytest.raises(NotReadyError):
+        cancel(run, lab.registry, "a", who="bob@y")
+    lines = [(line.who, line.verb, line.stage, line.result) for line in read_journal(run)]
+    assert lines[1:] == [
+        ("ann@x", "start", "a", "ok"),
+        ("bob@y", "cancel", "a", "nothing of a is running"),
+    ]
+    assert lines[0][1] == "new"
+
+
+LOADED = """
+import sys
+import pipeline.engine.supervise
+print([name for name in ("msgspec", "psutil", "asyncio") if name in sys.modules])
+"""
+
+
+def test_the_supervisor_loads_the_standard_library_only() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", LOADED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
