@@ -59,7 +59,7 @@ class Discovery:
 
     def __init__(self, root: Path) -> None:
         root = root.expanduser().absolute()
-        self._single = root.name if root.is_file() else ""
+        self._single = root.name if os.path.isfile(root) else ""  # noqa: PTH113 - never raises
         self.root = root.parent if self._single else root
         self.texts: set[PurePath] = set()
         self._real = os.path.realpath(self.root)
@@ -102,6 +102,7 @@ class Discovery:
                 stamp = os.stat(self.root / directory).st_mtime_ns  # noqa: PTH116 - called for every directory
             except OSError as error:
                 self._skip(directory, _reason(error))
+                self._stamps.pop(directory, None)
                 continue
             if self._stamps.get(directory) != stamp:
                 yield directory

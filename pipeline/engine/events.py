@@ -16,14 +16,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 Detail = dict[str, Any]
+
+#: Events that come in thousands; all that counts of their rows is in `Row` (see `pipeline.engine.measure`).
+FREQUENT = frozenset(
+    {
+        "train_step",
+        "eval_step",
+        "sample_done",
+        "chunk_done",
+        "file_done",
+        "download_done",
+        "skip_existing",
+        "split_transfer_done",
+        "direct_transfer_done",
+    }
+)
 
 #: Event name of a JSON object that has none, such as the rows of the access watcher.
 NO_EVENT = "(no event)"
@@ -60,6 +76,7 @@ NUMBERS = tuple(
 
 _STRICT = msgspec.json.Decoder(Row)
 _OBJECT = json.JSONDecoder(strict=False)
+_EVENT = attrgetter("event")
 _TIMESTAMP = attrgetter("timestamp")
 _REJECTED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -67,38 +84,54 @@ _REJECTED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Batch:
     """The rows of one slice of a log.
 
+    An object that spans lines is no row. Only a slice that holds nothing but one frequent event is not
+    checked for that: counting the newlines of a long log costs as much as a tenth of decoding it.
+
     Attributes:
         rows: decoded rows in file order.
         bad: lines that are neither blank nor a JSON object.
     """
 
-    __slots__ = ("_data", "_details", "_lines", "bad", "rows")
+    __slots__ = ("_data", "_details", "_lines", "_uniform", "bad", "rows")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._lines: list[bytes] | None = None
         self._details: list[Detail] | None = None
+        self._uniform = False
         self.bad = 0
         try:
             self.rows = _STRICT.decode_lines(data)
         except _REJECTED:
             self._read_leniently()
             return
-        # One row per line, or something spans lines or shares one: then only the careful way is right.
-        if len(self.rows) != data.count(b"\n") or any(len(row.event) > NAME_CHARS for row in self.rows[:1]):
+        self._uniform = self._is_uniform()
+        if not self._uniform and len(self.rows) != data.count(b"\n"):
             self._read_leniently()
 
+    def runs(self) -> Iterable[tuple[str, list[Row]]]:
+        """The rows as (event, rows in a row that have it)."""
+        if self._uniform:
+            return [(self.rows[0].event, self.rows)]
+        return ((name, list(rows)) for name, rows in groupby(self.rows, key=_EVENT))
+
     def detail(self, index: int) -> Detail:
-        """All fields of row `index`, as decoded JSON; an empty dict if the strict decoder cannot."""
+        """All fields of row `index`, as decoded JSON."""
         if self._details is not None:
             return self._details[index]
         if self._lines is None:
-            self._lines = self._data.split(b"\n")
+            self._lines = [line for line in self._data.split(b"\n") if not is_blank(line)]
         try:
             value = msgspec.json.decode(self._lines[index])
         except _REJECTED:
             value = next(objects(self._lines[index]), {})
         return value if isinstance(value, dict) else {}
+
+    def _is_uniform(self) -> bool:
+        if not self.rows or self.rows[0].event not in FREQUENT:
+            return False
+        names = list(map(_EVENT, self.rows))
+        return names.count(names[0]) == len(names)
 
     def _read_leniently(self) -> None:
         self.rows, self._details, self.bad = [], [], 0
@@ -179,7 +212,7 @@ def row_of(value: Detail) -> Row:
 def _name(value: object) -> str:
     if value is None:
         return NO_EVENT
-    return clean(str(value))[:NAME_CHARS]
+    return clean(str(value))
 
 
 def _moment(value: object) -> float | str | None:

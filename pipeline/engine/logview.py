@@ -170,7 +170,7 @@ def view_of(
         last_event=reducer.last_event,
         done=_whole(done),
         total=_whole(total),
-        unit=unit,
+        unit=unit if done is not None or total is not None else None,
         last_loss=reducer.last_loss,
         min_loss=reducer.min_loss,
         nonfinite=reducer.nonfinite,

@@ -19,16 +19,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from operator import attrgetter
 from typing import cast
 
 import msgspec
 
 from pipeline.engine.attempt import MAX_OPENINGS, OPENING, Attempt
-from pipeline.engine.events import Batch, Detail, Row, clock, clocks, number_of, text_of
+from pipeline.engine.events import NAME_CHARS, Batch, Detail, Row, clock, number_of, text_of
 from pipeline.engine.families import vote
-from pipeline.engine.measure import MEASURES, Measure, add_recent, column
+from pipeline.engine.measure import (
+    MEASURES,
+    Column,
+    Measure,
+    add_curve,
+    add_recent,
+    column,
+    has_gaps,
+    running_sum,
+)
 from pipeline.engine.rings import Curve, Recent
 
 #: Most event names told apart; further ones are counted under one name.
@@ -49,7 +57,6 @@ _RUN_KEYS = ("run_id", "train_run_id", "eval_run_id", "dataset_run_id")
 _PACKAGE_RUN_KEYS = ("run_id", "eval_run_id", "train_run_id", "dataset_run_id")
 _PIPELINE_RUN_KEYS = ("run_id", "dataset_run_id")
 
-_EVENT = attrgetter("event")
 _SEQ = attrgetter("seq")
 _TOTAL = attrgetter("total")
 _PLANNED = attrgetter("num_eval_samples")
@@ -116,20 +123,20 @@ class Reducer(msgspec.Struct):
         # One writer per file: either all rows are numbered or none is.
         restarted = (rows[0].seq is not None or rows[-1].seq is not None) and 1 in map(_SEQ, rows)
         index = 0
-        for name, group in groupby(rows, key=_EVENT):
-            run = list(group)
+        for event, run in batch.runs():
+            name = event[:NAME_CHARS]
             self._count(name, len(run))
             measure = MEASURES.get(name)
             if measure is None or restarted:
                 for row in run:
-                    self._single(row, batch.detail(index), measure)
+                    self._single(name, row, batch.detail(index), measure)
                     index += 1
             else:
                 if self.run_id is None or (name == "train_step" and self.attempt.cosmos is None):
                     self._look_closer(name, batch.detail(index))
                 self._measure(name, measure, run)
                 index += len(run)
-        self.last_event = rows[-1].event
+            self.last_event = name
 
     def _count(self, name: str, number: int) -> None:
         if name not in self.counts and len(self.counts) >= MAX_NAMES:
@@ -143,8 +150,7 @@ class Reducer(msgspec.Struct):
 
     # -- single rows ---------------------------------------------------------------------------------
 
-    def _single(self, row: Row, detail: Detail, measure: Measure | None) -> None:
-        name = row.event
+    def _single(self, name: str, row: Row, detail: Detail, measure: Measure | None) -> None:
         self._notice_attempt(name, row, detail)
         if measure is not None:
             self._look_closer(name, detail)
@@ -246,7 +252,8 @@ class Reducer(msgspec.Struct):
             values = self._accumulate(name, run, values)
         elif measure.curve == "loss":
             self._take_losses(run, values)
-        self._draw(name if measure.curve == "bytes" else measure.curve, run, reached, values)
+        curve = name if measure.curve == "bytes" else measure.curve
+        add_curve(self.curves.setdefault(curve, Curve()), run, reached, values)
         self.last_event = name
 
     def _tell_times(self, run: list[Row]) -> None:
@@ -262,8 +269,8 @@ class Reducer(msgspec.Struct):
             family = "fd_train" if self.attempt.cosmos else "train"
         self._vote(family, len(run))
 
-    def _take_reached(self, run: list[Row], reached: Sequence[float | None]) -> None:
-        known = [v for v in reached if v is not None] if None in reached else reached
+    def _take_reached(self, run: list[Row], reached: Column) -> None:
+        known = [v for v in reached if v is not None] if has_gaps(reached) else reached
         if known:
             highest = max(cast("Sequence[float]", known))
             done = self.attempt.done
@@ -283,24 +290,19 @@ class Reducer(msgspec.Struct):
             total = next((v for v in map(_TOTAL, reversed(run)) if v is not None and math.isfinite(v)), None)
             attempt.total = attempt.total if total is None else total
 
-    def _accumulate(
-        self, name: str, run: list[Row], values: Sequence[float | None]
-    ) -> Sequence[float | None]:
-        moved = self.attempt.moved.get(name, 0.0)
-        sums: list[float | None] = []
-        for value in values:
-            moved += value if value is not None and math.isfinite(value) else 0.0
-            sums.append(moved)
-        self.attempt.moved[name] = moved
+    def _accumulate(self, name: str, run: list[Row], values: Column) -> Column:
+        sums = running_sum(values, self.attempt.moved.get(name, 0.0))
+        self.attempt.moved[name] = sums[-1]
         add_recent(self.flows.setdefault(name, Recent()), run, sums)
         return sums
 
-    def _take_losses(self, run: list[Row], values: Sequence[float | None]) -> None:
-        if None in values:  # null means lost to NaN where the writer says so, else the row has no loss
+    def _take_losses(self, run: list[Row], values: Column) -> None:
+        gaps = has_gaps(values)
+        if gaps:  # null means lost to NaN where the writer says so, else the row has no loss
             values = [
                 math.nan if v is None and row.nonfinite else v for v, row in zip(values, run, strict=True)
             ]
-        known = [v for v in values if v is not None] if None in values else values
+        known = [v for v in values if v is not None] if gaps else values
         finite = known if math.isfinite(sum(known)) else [v for v in known if math.isfinite(v)]
         self.nonfinite += len(known) - len(finite)
         if known:
@@ -308,28 +310,6 @@ class Reducer(msgspec.Struct):
         if finite:
             lowest = min(finite)
             self.min_loss = lowest if self.min_loss is None else min(self.min_loss, lowest)
-
-    def _draw(
-        self, curve_name: str, run: list[Row], reached: Sequence[float | None], values: Sequence[float | None]
-    ) -> None:
-        curve = self.curves.get(curve_name)
-        if curve is None:
-            curve = self.curves.setdefault(curve_name, Curve())
-        wanted = curve.wanted(len(run))
-        first = curve.count
-        ys = [math.nan if y is None else y for y in values[wanted]]
-        xs = [
-            x if x is not None else float(first + i)
-            for i, x in zip(range(len(run))[wanted], reached[wanted], strict=True)
-        ]
-        ts = [t or 0.0 for t in clocks(run[wanted])]
-        last_x = reached[-1] if reached[-1] is not None else float(first + len(run) - 1)
-        last_y = math.nan if values[-1] is None else values[-1]
-        curve.extend(len(run), (xs, ys, ts), (last_x, last_y, clock(run[-1]) or 0.0))
-
-
-def _numbers(wanted: slice) -> range:
-    return range(wanted.start, wanted.stop, wanted.step)
 
 
 def _may_open(name: str) -> bool:

@@ -21,7 +21,7 @@ else:
 CURVE_POINTS = 512
 
 #: Points a rate is computed from.
-RECENT_POINTS = 128
+RECENT_POINTS = 64
 
 
 def _doubles() -> Doubles:

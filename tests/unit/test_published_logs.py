@@ -63,7 +63,7 @@ STORIES = {
         "blocked_by_eval_watcher",
         None,
         None,
-        "sample",
+        None,
     ),
     "q1_valmon/watch_q4_json_v4_train.jsonl": (
         "watcher",

@@ -306,6 +306,11 @@ def test_unknown_events_are_counted_and_bounded() -> None:
     assert log.counts[OTHER] == 1000 - MAX_NAMES
 
 
+def test_long_names_are_cut() -> None:
+    log = view([event("a"), event("x" * 5000)])
+    assert (list(log.counts), log.last_event) == (["a", "x" * 80], "x" * 80)
+
+
 def test_the_clock_may_jump() -> None:
     log = view([event("a", 500.0), event("b", 100.0), event("c")])
     assert (log.first_time, log.last_time, log.last_event) == (500.0, 100.0, "c")
