@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
 import sys
@@ -53,7 +52,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata  # costs 15 ms that only the making of a run needs
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
