@@ -15,7 +15,7 @@ from pathlib import PurePath
 import msgspec
 
 from pipeline.engine.attempt import Terminal
-from pipeline.engine.families import Family
+from pipeline.engine.families import Family, stage_of_path
 from pipeline.engine.watch import Group, Summary, WatchedLog
 
 STAGE_OF: Mapping[Family, str] = {
@@ -81,9 +81,7 @@ class AdoptedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def adopt(summary: Summary) -> list[AdoptedRun]:
     """The foreign runs of a summary, newest first; logs of our own run directories are left out."""
-    logs = [
-        log for log in summary.logs if log.duplicate_of is None and "stages" not in PurePath(log.path).parts
-    ]
+    logs = [log for log in summary.logs if log.duplicate_of is None and not _is_ours(log)]
     groups = {path: group for group in summary.groups for path in group.paths}
     owner = _join(logs, groups)
     by_run: dict[str, list[WatchedLog]] = defaultdict(list)
@@ -91,6 +89,10 @@ def adopt(summary: Summary) -> list[AdoptedRun]:
         by_run[owner[_id_of(log, groups)]].append(log)
     runs = [_run(found, groups) for found in by_run.values()]
     return sorted(runs, key=lambda run: (-(run.last_time or 0.0), run.run_id))
+
+
+def _is_ours(log: WatchedLog) -> bool:
+    return stage_of_path(PurePath(log.root) / log.path) is not None
 
 
 def _id_of(log: WatchedLog, groups: Mapping[str, Group]) -> str:

@@ -26,7 +26,16 @@ OPENING = frozenset(
 
 _GOOD_ENDS = frozenset({"complete", "eval_complete", "watch_complete", "stage_done", "done"})
 _BAD_ENDS = frozenset(
-    {"failed", "error", "launch_failed", "stage_failed", "stage_cancelled", "already_running", "timeout"}
+    {
+        "failed",
+        "error",
+        "cancelled",
+        "launch_failed",
+        "stage_failed",
+        "stage_cancelled",
+        "already_running",
+        "timeout",
+    }
 )
 _BAD_WORDS = frozenset({"fail", "failed", "failure", "error", "aborted", "cancelled", "killed", "crashed"})
 _GOOD_WORDS = frozenset({"complete", "completed", "success", "succeeded", "ok", "pass", "passed", "done"})
@@ -125,11 +134,16 @@ class Attempt(msgspec.Struct):
         if name.endswith("_done") and (name in self.ended or len(self.ended) < MAX_PHASES):
             self.ended[name] = self.ended.get(name, 0) + 1
         done = _finite(detail, "completed") if name == "eval_progress_observed" else row.done
-        if row.total is not None and math.isfinite(row.total):
-            self.total = row.total
-        if done is None or not math.isfinite(done):
+        if (
+            done is None
+            or not math.isfinite(done)
+            or (row.total is not None and not math.isfinite(row.total))
+        ):
             return False
+        if detail.get("unit") == "chunk" and "file" in detail:
+            return False  # how far one file has come
         self.done = done
+        self.total = self.total if row.total is None else row.total
         self.unit = text_of(detail, "unit", 20) or self.unit
         return True
 
@@ -162,7 +176,11 @@ class Attempt(msgspec.Struct):
             self._take_good_end(name, status)
         elif name in _BAD_ENDS or name.startswith("blocked_"):
             self.terminal = "failed"
-            self.reason = text_of(detail, "error") or text_of(detail, "reason") or status or name
+            told = (text_of(detail, key) for key in ("message", "error", "reason"))
+            self.reason = next(filter(None, told), status or name)
+        elif name == "conductor_end":
+            self.terminal = "failed" if "hint" in detail else "complete"
+            self.reason = text_of(detail, "message") or ""
         elif name.endswith("_exit") and number_of(detail, "returncode") not in (None, 0):
             self.terminal = "failed"
             self.reason = f"{name} with return code {number_of(detail, 'returncode'):g}"

@@ -33,6 +33,7 @@ FREQUENT = frozenset(
         "eval_step",
         "sample_done",
         "chunk_done",
+        "chunk_downloaded",
         "file_done",
         "download_done",
         "skip_existing",

@@ -51,14 +51,16 @@ _VOCABULARY: Mapping[Family, str] = {
         batch_start batch_planned batch_validated batch_deleted batch_done download_start download_done
         remote_mkdir_start remote_mkdir_done remote_mkdir_dry_run chunk_transfer_start chunk_transfer_done
         chunk_transfer_dry_run rsync_start rsync_done rsync_dry_run""",
-    "transfer": "file_start file_done skip_existing split_transfer_done direct_transfer_done chunk_done",
+    "transfer": """
+        file_start file_done skip_existing split_transfer_done direct_transfer_done chunk_done
+        chunk_downloaded""",
     "pipeline": """
         phase preflight_start preflight_done data_count manifest_start manifest_done manifest_guard_ok
         parallel_export_start parallel_export_done shard_done episode_export_done dataset_guard_ok
         neutral_index_start neutral_index_done train_done train_skip eval_skip merge_start merge_done
         merge_skip component_export_start component_export_done component_export_skip quality_target_checked
         stage_start stage_cancel stage_cancelled stage_failed stage_done shard_start gate_verdict
-        lease_taken""",
+        lease_taken conductor_start conductor_end""",
 }
 
 #: Event name -> the family it votes for.
@@ -127,14 +129,24 @@ _BY_NAME: tuple[tuple[re.Pattern[str], Family], ...] = (
 )
 
 #: Our own stages whose logs belong to a family; all others are `pipeline`.
-_BY_STAGE: Mapping[str, Family] = {"train": "train", "eval": "eval", "relay": "relay", "transfer": "transfer"}
+_BY_STAGE: Mapping[str, Family] = {"train": "train", "eval": "eval", "relay": "relay", "download": "transfer"}
+
+
+def stage_of_path(path: PurePath) -> str | None:
+    """The stage of ours that wrote a log: `<run>/stages/<stage>/...`, also in a shard; None if none did."""
+    parts = path.parts
+    if len(parts) >= 3 and parts[-2] == "conductor":
+        return "conductor"
+    for at in (-3, -5):
+        if len(parts) > -at and parts[at] == "stages" and (at == -3 or parts[-3] == "shards"):
+            return parts[at + 1]
+    return None
 
 
 def family_of_path(path: PurePath) -> Family:
     """The family a file's name and place suggest; `unknown` if they suggest none."""
-    parts = path.parts
-    if "stages" in parts[:-2] and "runs" not in parts[parts.index("stages") + 1 :]:
-        stage = parts[parts.index("stages") + 1]
+    stage = stage_of_path(path)
+    if stage is not None:
         return _BY_STAGE.get(stage, "pipeline") if path.name.startswith("progress") else "pipeline"
     for pattern, family in _BY_NAME:
         if pattern.search(path.name):
@@ -143,6 +155,8 @@ def family_of_path(path: PurePath) -> Family:
 
 
 def family_of(votes: Mapping[str, int], path: PurePath) -> Family:
-    """The family with most votes; without votes, what the path suggests."""
+    """The family with most votes; for our own logs, and without votes, what the path says."""
     best = max(_VOCABULARY, key=lambda family: votes.get(family, 0))
-    return best if votes.get(best) else family_of_path(path)
+    if stage_of_path(path) is not None or not votes.get(best):
+        return family_of_path(path)
+    return best

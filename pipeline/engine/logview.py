@@ -12,7 +12,7 @@ from pathlib import PurePath
 import msgspec
 
 from pipeline.engine.attempt import Terminal
-from pipeline.engine.families import Family, family_of
+from pipeline.engine.families import Family, family_of, stage_of_path
 from pipeline.engine.reduce import Reducer, SampleError
 from pipeline.engine.rings import Curve
 
@@ -34,11 +34,13 @@ _FINISHED: tuple[tuple[tuple[str, ...], str], ...] = (
     (("file_done", "skip_existing", "split_transfer_done", "direct_transfer_done"), "file"),
     (("download_done",), "file"),
     (("chunk_done",), "chunk"),
+    (("chunk_downloaded",), "chunk"),
 )
 
 #: Events that report bytes, finest first; coarser ones would count the same bytes again.
 _MOVED = (
     ("chunk_done",),
+    ("chunk_downloaded",),
     ("file_done", "split_transfer_done", "direct_transfer_done"),
     ("download_done",),
 )
@@ -221,8 +223,8 @@ def _curve(curve: Curve) -> CurveView:
 def run_id_of_path(path: PurePath) -> str:
     """The run a log belongs to by its place: `runs/<id>/...` is ours, else its own nearest directory."""
     parts = path.parent.parts
-    if "stages" in parts and (at := parts.index("stages")) >= 1:
-        return printable(PurePath(parts[at - 1]))
+    if stage_of_path(path) is not None:
+        return printable(PurePath(parts[parts.index("stages") - 1 if "stages" in parts else -2]))
     for part in reversed(parts):
         if part not in _PARTS and part != "/":
             return printable(PurePath(part))

@@ -32,12 +32,15 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 _FILE = Measure(done=("done",), value=("bytes",), curve="bytes")
+#: A chunk's row counts the chunks of its file, which is not how far the log has come.
+_CHUNK = Measure(done=(), value=("bytes",), curve="bytes")
 _LOSS = ("rank0_batch_loss", "rank0_loss", "loss")
 MEASURES = {
     "train_step": Measure(done=("global_step", "step", "done"), value=_LOSS, curve="loss"),
     "eval_step": Measure(done=("index", "step", "done"), value=("loss", "rank0_loss"), curve="loss"),
     "sample_done": Measure(done=("completed_samples", "done"), value=("seconds",), curve="seconds"),
-    "chunk_done": _FILE,
+    "chunk_done": _CHUNK,
+    "chunk_downloaded": _CHUNK,
     "file_done": _FILE,
     "download_done": _FILE,
     "skip_existing": _FILE,

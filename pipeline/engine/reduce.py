@@ -286,7 +286,7 @@ class Reducer(msgspec.Struct):
             )
             if planned is not None:
                 attempt.facts["num_eval_samples"] = planned
-        if run[-1].done is not None:
+        if run[-1].done is not None and "done" in MEASURES[name].done:
             total = next((v for v in map(_TOTAL, reversed(run)) if v is not None and math.isfinite(v)), None)
             attempt.total = attempt.total if total is None else total
 

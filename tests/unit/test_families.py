@@ -67,9 +67,17 @@ def test_one_stray_row_does_not_rename_a_log() -> None:
         ("runs/r/stages/train/progress.jsonl", "train"),
         ("runs/r/stages/eval/shards/03/progress.jsonl", "eval"),
         ("runs/r/stages/relay/progress.jsonl", "relay"),
+        ("runs/r/stages/download/progress.jsonl", "transfer"),
+        ("runs/r/conductor/progress.jsonl", "pipeline"),
+        ("results/stages/progress.jsonl", "unknown"),
         ("runs/r/stages/export/progress.jsonl", "pipeline"),
         ("runs/r/stages/train/events.jsonl", "pipeline"),
     ],
 )
 def test_the_name_tells_what_the_rows_do_not(path: str, family: str) -> None:
     assert family_of_path(PurePath(path)) == family
+
+
+def test_our_own_stages_are_what_their_directory_says() -> None:
+    rows = [event("chunk_done", bytes=1), event("sample_done")]
+    assert view(rows, path="runs/r/stages/relay/progress.jsonl").family == "relay"

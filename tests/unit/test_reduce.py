@@ -40,6 +40,10 @@ from pipeline.engine.store import Log
         ([event("blocked_existing_training")], "failed"),
         ([event("timeout")], "failed"),
         ([event("launch_failed")], "failed"),
+        ([event("cancelled", message="stopped as asked")], "failed"),
+        ([event("stage_done", rc=0)], "complete"),
+        ([event("conductor_end", message="everything asked for is done")], "complete"),
+        ([event("conductor_end", message="a gate is closed", hint="xops gate show")], "failed"),
         ([event("train_step", global_step=1)], "none"),
         ([event("sample_error", error="x")], "none"),
         ([event("eval_done"), event("save_done")], "none"),
@@ -183,6 +187,17 @@ def test_sparse_indices_of_a_rank_are_its_progress() -> None:
 def test_stated_progress_wins() -> None:
     log = view([event("progress", 1, done=3, total=7, unit="episode"), event("progress", 2, done=5)])
     assert (log.done, log.total, log.unit) == (5, 7, "episode")
+
+
+def test_the_chunks_of_one_file_are_not_the_progress_of_all() -> None:
+    rows = [
+        event("progress", 1, done=2, total=42, unit="file"),
+        event("download_start", 2, file="a", total=9, unit="chunk"),
+        event("chunk_downloaded", 3, file="a", done=4, total=9, unit="chunk", bytes=8),
+        event("chunk_retry", 3, file="a", done=4, total=9, unit="chunk"),
+    ]
+    log = view(rows)
+    assert (log.done, log.total, log.unit, log.bytes_done) == (2, 42, "file", 8)
 
 
 def test_transfers_count_files_and_bytes_once() -> None:
