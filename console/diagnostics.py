@@ -12,9 +12,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.engine.text import safe_text
-
 from pipeline.engine.errors import ExitCode, XopsError
+from pipeline.engine.text import safe_text
 
 
 def say(message: str) -> None:

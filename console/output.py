@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+
 from pipeline.engine.text import cell_width, safe_text
 
 
@@ -33,7 +34,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
         emit_text(empty)
         return
     widths = [max(cell_width(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-    numeric = [all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
+    numeric = [_is_numeric([row[i] for row in cells]) for i in range(len(columns))]
     for row in [[name.upper() for name in columns], *cells]:
         padded = (_pad(text, widths[i], right=numeric[i]) for i, text in enumerate(row))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
@@ -48,8 +49,13 @@ def _cell(value: Any) -> str:
     return safe_text(str(value))
 
 
+def _is_numeric(column: Sequence[str]) -> bool:
+    known = [text for text in column if text != "-"]
+    return bool(known) and all(map(_is_number, known))
+
+
 def _is_number(text: str) -> bool:
-    return text == "-" or text.replace(".", "", 1).replace("-", "", 1).replace(",", "").isdigit()
+    return text.replace(".", "", 1).replace("-", "", 1).replace(",", "").isdigit()
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:

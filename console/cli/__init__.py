@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, bool, str]] = {
     "watch": ("console.cli.watch", False, "Follow any directory of progress logs, or summarise it once."),
     "run": ("console.cli.run", True, "Create, list, plan, start, resume and cancel runs."),
     "stage": ("console.cli.stage", True, "Look into one stage of a run."),
+    "spec": ("console.cli.spec", False, "Describe stages and recipes: parameters, defaults, gates."),
     "gate": ("console.cli.gate", True, "Look at gates; waive or sign them."),
     "events": ("console.cli.events", True, "Follow the events of a run."),
     "config": ("console.cli.config", True, "Show, validate and describe the configuration."),

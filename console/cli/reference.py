@@ -82,7 +82,7 @@ def _sentence(command: Any) -> str:
 
 
 def _arguments(command: Any) -> str:
-    names = [p.human_readable_name for p in command.params if p.param_type_name == "argument"]
+    names = [p.name.upper() for p in command.params if p.param_type_name == "argument"]
     return "".join(f" {name}" for name in names)
 
 

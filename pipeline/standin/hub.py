@@ -294,6 +294,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--open", action="store_true", help="no gate: files need no token")
     parser.add_argument("--grant-after", type=float, default=0.0, help="seconds the access stays pending")
     parser.add_argument("--mib-per-second", type=float, help="speed of the link")
+    parser.add_argument("--idle-exit", type=float, default=0.0, help="seconds without a request to end after")
     options = parser.parse_args(argv)
     if not options.root.is_dir():
         parser.error(f"{options.root} is not a directory")
@@ -319,7 +320,15 @@ async def _serve(options: argparse.Namespace) -> None:
         if options.grant_after:
             await asyncio.sleep(options.grant_after)
             accounts[options.token] = "granted"
-        await asyncio.Event().wait()
+        await _until_idle(hub, options.idle_exit)
+
+
+async def _until_idle(hub: StandinHub, seconds: float) -> None:
+    """Return once no request came for `seconds`; with 0 never."""
+    seen = -1
+    while not seconds or len(hub.requests) != seen:
+        seen = len(hub.requests)
+        await asyncio.sleep(seconds or 3600.0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""The table of stages and recipes: the one place to add either.
+
+Stages are named by module, as text; nothing here imports them, so that listing runs stays cheap.
+"""
+
+from __future__ import annotations
+
+from pipeline.engine.registry import Recipe, Registry, StageSpec
+
+_STAGES = (
+    StageSpec(
+        name="access",
+        summary="wait until the gated dataset can be read",
+        module="pipeline.stages.access",
+        gate="access is granted",
+        stall_s=1200.0,
+    ),
+    StageSpec(
+        name="select",
+        summary="choose episodes, pinned to a commit and hashed",
+        module="pipeline.stages.select",
+        gate="target reached, sessions unique, no rrd, every file hashed",
+        primary=("selection.json",),
+    ),
+    StageSpec(
+        name="preflight",
+        summary="look at the Hub, the relay and the training host",
+        module="pipeline.stages.preflight",
+        needs=("select",),
+        gate="no row fails",
+        primary=("preflight.json",),
+    ),
+    StageSpec(
+        name="download",
+        summary="fetch the selection from the Hub straight to a data root here",
+        module="pipeline.stages.download",
+        needs=("access", "select"),
+        resume="chunk",
+        gate="G1-G3: every size and hash equal, no rrd, sessions unique",
+        waivable=False,
+        grace_s=30.0,
+        stall_s=120.0,
+        primary=("staged.json",),
+    ),
+)
+
+_RECIPES = (
+    Recipe(
+        name="stage_here",
+        summary="access, selection and a verified download to this host, without a relay",
+        stages=("access", "select", "download"),
+    ),
+    Recipe(
+        name="demo",
+        summary="the same on a generated dataset of eight episodes, from an embedded Hub",
+        stages=("access", "select", "download"),
+        params={
+            "access": {"first_wait_s": 1.0, "longest_wait_s": 2.0},
+            "select": {
+                "target_episodes": 8,
+                "min_annotation_gib": 0.0,
+            },
+        },
+    ),
+)
+
+REGISTRY = Registry(
+    stages={stage.name: stage for stage in _STAGES},
+    recipes={recipe.name: recipe for recipe in _RECIPES},
+)
