@@ -65,14 +65,13 @@ def _note(status: RunStatus, commands: list[JournalLine]) -> Iterator[str]:
     done = [stage.stage for stage in status.stages if stage.done]
     yield f"done: {', '.join(done) or 'nothing yet'}"
     for stage in status.stages:
-        closed = stage.done and stage.gate is not None and not stage.gate.verdict.open
         if stage.state.active:
             yield f"running: {stage.stage}, {stage.state.value}"
         elif stage.state.resumable:
             last = stage.attempts[-1].message if stage.attempts else ""
             yield f"needs a person: {stage.stage} {stage.state.value}; {last or stage.reason}"
-        elif closed and stage.gate is not None:
-            yield f"needs a person: gate of {stage.stage} is {stage.gate.verdict.value}"
+        elif stage.verdict is not None and not stage.verdict.open:
+            yield f"needs a person: gate of {stage.stage} is {stage.verdict.value}"
     for line in commands:
         clock = datetime.fromtimestamp(line.when, UTC).strftime("%m-%d %H:%M")
         yield f"{clock} {line.who}: {line.verb} {line.stage} ({line.result})"

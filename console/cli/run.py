@@ -224,9 +224,9 @@ def outcome(status: RunStatus, stage: str = "") -> ExitCode:
     from pipeline.engine.state import StageState
 
     parts = [part for part in status.stages if stage in ("", part.stage)]
-    if any(part.state in (StageState.FAILED, StageState.LOST, StageState.CANCELLED) for part in parts):
+    if any(part.state.resumable for part in parts):
         return ExitCode.STAGE_FAILED
-    if any(part.done and part.gate is not None and not part.gate.verdict.open for part in parts):
+    if any(part.state is StageState.SUCCEEDED and not part.done for part in parts):
         return ExitCode.GATE_NOT_PASSED
     return ExitCode.OK if all(part.done for part in parts) else ExitCode.NOT_READY
 

@@ -161,6 +161,8 @@ class _Reader:
         attempts = paths.list_attempts()
         life = _Life.of(paths, attempts)
         history = tuple(_attempt_info(attempt) for attempt in attempts)
+        # An attempt whose outputs were set aside is history: it says nothing about what to do now.
+        counts = bool(attempts) and not attempts[-1].superseded.exists()
         quiet_s = _quiet(paths, history) if life.held else 0.0
         state = derive(
             Facts(
@@ -172,8 +174,8 @@ class _Reader:
                 queued=paths in self._pending,
                 complete=bool(outputs or gone),
                 fresh=not stale,
-                attempted=bool(attempts),
-                outcome=history[-1].outcome if history else "",
+                attempted=counts,
+                outcome=history[-1].outcome if counts else "",
                 needs_met=not status.waits_for,
             )
         )
