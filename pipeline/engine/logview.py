@@ -202,9 +202,8 @@ def view_of(
 
 def curves_of(reducer: Reducer) -> dict[str, CurveView]:
     """Copies of the curves, each ending with its newest point; points that are not finite are left out."""
-    found = {
-        name: _curve(reducer.curves[name]) for name in ("loss", "val", "seconds") if name in reducer.curves
-    }
+    names: tuple[str, ...] = ("loss", "val", "seconds")
+    found = {name: _curve(reducer.curves[name]) for name in names if name in reducer.curves}
     finest = next((name for names in _MOVED for name in names if name in reducer.curves), None)
     if finest is not None:
         found["bytes"] = _curve(reducer.curves[finest])

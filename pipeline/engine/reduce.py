@@ -209,7 +209,7 @@ class Reducer(msgspec.Struct):
                 self.names[role] = named
         if self.run_id is not None and name not in OPENING:
             return
-        keys = _RUN_KEYS
+        keys: tuple[str, ...] = _RUN_KEYS
         if vote(name, detail) == "package_watcher":
             keys = _PACKAGE_RUN_KEYS
         elif name.startswith("cosmos3_"):
@@ -302,7 +302,7 @@ class Reducer(msgspec.Struct):
             values = [
                 math.nan if v is None and row.nonfinite else v for v, row in zip(values, run, strict=True)
             ]
-        known = [v for v in values if v is not None] if gaps else values
+        known = [v for v in values if v is not None] if gaps else cast("Sequence[float]", values)
         finite = known if math.isfinite(sum(known)) else [v for v in known if math.isfinite(v)]
         self.nonfinite += len(known) - len(finite)
         if known:

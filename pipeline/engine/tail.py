@@ -95,12 +95,14 @@ class Tail:
             if seen == self._seen:
                 return None
             if not stat_module.S_ISREG(status.st_mode):
-                return self._cannot("not a regular file")
+                self._cannot("not a regular file")
+                return None
             return self._read(budget)
         except FileNotFoundError:
-            return self._cannot("missing")
+            self._cannot("missing")
         except OSError as error:
-            return self._cannot((error.strerror or type(error).__name__).lower())
+            self._cannot((error.strerror or type(error).__name__).lower())
+        return None
 
     def remainder(self) -> bytes:
         """The unfinished last line, at most `MAX_LINE` bytes; empty if it cannot be read."""
