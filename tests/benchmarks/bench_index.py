@@ -82,9 +82,8 @@ def main() -> int:
     best = {name: min(run["s"] for run in runs) for name, runs in found.items()}
     for name, runs in found.items():
         resident = max(run["mb"] for run in runs)
-        print(
-            f"{name:13} {best[name]:6.2f} s  {resident:6.1f} MB  {best[name] / best['index']:5.2f} x the index"
-        )
+        ratio = best[name] / best["index"]
+        print(f"{name:13} {best[name]:6.2f} s  {resident:6.1f} MB  {ratio:5.2f} x the index")
     print(f"index speed: {best['msgspec copy'] / best['index']:.2f} of the msgspec copy (aim >= 0.5)")
     return int(any(run["rows"] != count for runs in found.values() for run in runs))
 
