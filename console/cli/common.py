@@ -15,7 +15,21 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; 
 Yes = Annotated[
     bool, typer.Option("--yes", help="Do it without asking; needed where no terminal can be asked.")
 ]
-RunId = Annotated[str, typer.Argument(help="Run id, a unique beginning of one, or 'last'.")]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Run ids for shell completion, newest first; nothing where there is no workspace."""
+    try:
+        runs = find_workspace().list_runs()
+    except NotFoundError:
+        return []
+    return [run.run_id for run in reversed(runs) if run.run_id.startswith(incomplete)]
+
+
+RunId = Annotated[
+    str,
+    typer.Argument(help="Run id, a unique beginning of one, or 'last'.", autocompletion=complete_run),
+]
 
 
 def workspace_here() -> WorkspacePaths:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,35 @@ def test_every_command_of_the_tree_has_json() -> None:
         command = load_command(name)
         for verb, leaf in (getattr(command, "commands", None) or {name: command}).items():
             assert any("--json" in option.opts for option in leaf.params), f"{name} {verb}"
+
+
+ACTS = {
+    "init": {"init"},
+    "demo": {"demo"},
+    "serve": {"serve"},
+    "tty-reset": {"tty-reset"},
+    "run": {"new", "start", "resume", "cancel", "reap", "invalidate"},
+    "gate": {"waive", "sign"},
+}
+LOSING = {("run", "cancel"), ("run", "reap"), ("run", "invalidate"), ("gate", "waive")}
+
+
+def test_every_act_has_a_dry_run_and_every_loss_wants_a_yes() -> None:
+    from console.cli import load_command
+
+    for name, verbs in ACTS.items():
+        command = load_command(name)
+        leaves = getattr(command, "commands", None) or {name: command}
+        for verb in verbs:
+            options = {option for parameter in leaves[verb].params for option in parameter.opts}
+            assert "--dry-run" in options, f"{name} {verb}"
+            assert ("--yes" in options) is ((name, verb) in LOSING), f"{name} {verb}"
+
+
+def test_run_ids_are_completed(xops: Xops) -> None:
+    run = xops("run", "new", "quick", "--json").data["run_id"]
+    words = {"_XOPS_COMPLETE": "complete_bash", "COMP_WORDS": f"xops run show {run[:6]}", "COMP_CWORD": "3"}
+    assert run in xops(env=words).out
 
 
 def test_events_are_printed_as_they_are_in_the_files(xops: Xops) -> None:
@@ -68,6 +100,21 @@ def test_watch_once(xops: Xops, tmp_path: Path) -> None:
     assert (log["rows"], log["terminal"], log["last_loss"]) == (2, "none", 2.5)
     assert "my_run/progress.jsonl" in xops("watch", str(tmp_path / "foreign"), "--once").out
     assert xops("watch", str(tmp_path / "nowhere"), "--once").code == 5
+
+
+def test_watch_follows_as_json_lines(xops: Xops, tmp_path: Path) -> None:
+    del xops
+    log = tmp_path / "progress.jsonl"
+    log.write_text('{"event":"start","timestamp":1}\n')
+    command = [sys.executable, "-P", "-m", "console", "watch", str(tmp_path), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["rows"] == 1
+        with log.open("a") as file:
+            file.write('{"event":"more","timestamp":2}\n')
+        assert json.loads(process.stdout.readline())["last_event"] == "more"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
 
 
 def test_configuration_mistakes_are_found(xops: Xops, tmp_path: Path) -> None:
