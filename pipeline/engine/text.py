@@ -45,7 +45,7 @@ _MARKS = 2
 _LOOK_AHEAD = 64
 
 
-def safe_text(text: str, width: int | None = None) -> str:
+def safe_text(text: str, width: int | None = None, *, ascii_only: bool = False) -> str:
     """Return `text` as one printable line.
 
     Escape sequences and control characters vanish; tabs and line ends become one space; invisible and
@@ -54,18 +54,21 @@ def safe_text(text: str, width: int | None = None) -> str:
     Args:
         text: anything, of any length.
         width: cells the result may take; a longer one ends in an ellipsis. None for no bound.
+        ascii_only: for terminals that show nothing else: `?` for each other cell, `~` as ellipsis.
     """
     if width is not None and len(text) > (width + 1) * _LOOK_AHEAD:
-        return clip(safe_text(text[: (width + 1) * _LOOK_AHEAD]) + ELLIPSIS, width)
+        text = safe_text(text[: (width + 1) * _LOOK_AHEAD]) + ELLIPSIS
     if not (text.isascii() and text.isprintable()):
         text = _CONTROLS.sub("", _FOLDED.sub(" ", _SEQUENCES.sub("", text)))
         if not text.isascii():
             text = _printable(text)
-    return text if width is None else clip(text, width)
+    if ascii_only and not text.isascii():
+        text = "".join(c if c.isascii() else "~" if c == ELLIPSIS else "?" * _char_width(c) for c in text)
+    return text if width is None else clip(text, width, "~" if ascii_only else ELLIPSIS)
 
 
-def clip(text: str, width: int) -> str:
-    """Return safe `text` cut to `width` cells, with an ellipsis in the last one if anything was lost."""
+def clip(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
+    """Return safe `text` cut to `width` cells, with `ellipsis` in the last one if anything was lost."""
     if width <= 0:
         return ""
     if len(text) * 2 <= width or cell_width(text) <= width:
@@ -74,7 +77,7 @@ def clip(text: str, width: int) -> str:
     for index, char in enumerate(text):
         used += _char_width(char)
         if used > width - 1:
-            return text[:index] + ELLIPSIS
+            return text[:index] + ellipsis
     return text
 
 
