@@ -11,7 +11,7 @@ How to use it:
 
 Rows are `(row id, values)`; ids are stable, so cursor and marks stay with their row whatever moves. Values
 are raw (numbers sort as numbers, None last); `Column.show` formats them when a row becomes visible.
-Messages, each with `table` and `row_id`: `Table.Highlighted`, `Table.Selected` (enter, click), `Table.Marked`.
+Messages (with `table`, `row_id`): `Table.Highlighted`, `Table.Selected` (enter or click), `Table.Marked`.
 """
 
 from __future__ import annotations
@@ -109,8 +109,16 @@ class Table(LineView):
     # ---- rows -------------------------------------------------------------------------------------
 
     def set_rows(self, rows: Iterable[tuple[str, Values]]) -> None:
-        """Replace all rows; cursor and marks stay with rows that are still there."""
-        self._rows = {row_id: list(values) for row_id, values in rows}
+        """Replace all rows; cursor and marks stay with rows that are still there.
+
+        Where ids and their order are the same as before, only rows whose values differ are repainted.
+        """
+        fresh = {row_id: list(values) for row_id, values in rows}
+        if fresh and list(fresh) == list(self._rows):
+            for row_id, values in fresh.items():
+                self.update_row(row_id, values)
+            return
+        self._rows = fresh
         self.marked &= self._rows.keys()
         self._arrange()
 
