@@ -137,11 +137,14 @@ class ConsoleApp(App[int]):
         finally:
             self.post_display_hook()
 
+    def panic(self, *renderables: Any) -> None:  # noqa: ARG002 - what Textual would print may hold anything
+        """End the app after a defect; the record is redacted, see `run_console`."""
+        self._fatal_error()
+
     def _fatal_error(self) -> None:
         """Write a redacted record in the place of a traceback with local variables."""
-        self.crash = self._exception
-        if self.crash is not None:
-            self.crash_file = record_crash(self.crash)
+        self.crash = self._exception or RuntimeError("the terminal's input could not be understood")
+        self.crash_file = record_crash(self.crash)
         self._arm(ExitCode.SOFTWARE)
         self._close_messages_no_wait()
 

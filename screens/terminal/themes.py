@@ -6,7 +6,7 @@ background that is not the default into reverse video, so cursors and selections
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 #: What a widget may call a colour; each theme gives it a value through `$tone-<name>`.
 TONES = ("text", "muted", "primary", "success", "warning", "error", "accent")
@@ -22,7 +22,7 @@ _ANSI = {"text": "ansi_default", "muted": "ansi_bright_black", "primary": "ansi_
 _ANSI |= {"success": "ansi_green", "warning": "ansi_yellow", "error": "ansi_red", "accent": "ansi_magenta"}
 _MONO = dict.fromkeys(TONES, "ansi_default")
 
-_PLAIN_VARIABLES = {
+_PLAIN_VARIABLES = BUILTIN_THEMES["ansi-dark"].variables | {
     "block-cursor-background": "ansi_white",
     "block-cursor-foreground": "ansi_black",
     "block-cursor-blurred-background": "ansi_default",
