@@ -105,6 +105,17 @@ def test_a_closed_gate_stops_what_follows_until_it_is_waived(xops: Xops) -> None
     assert xops("run", "wait", "last", "--stage", "after").code == 0
 
 
+def test_the_handover_note_names_what_waits_for_a_person(xops: Xops) -> None:
+    run = new(xops, "quick", "--set", "quick.act=fails")
+    xops("run", "start", run)
+    xops("run", "wait", run)
+    note = xops("handover").out
+    assert "needs a person: " in note
+    assert "host beta does not answer" in note
+    (told,) = xops("handover", "--json").data["runs"]
+    assert told["snapshot"]["needs_human"][0]["stage"] == "quick"
+
+
 def test_a_signature_opens_a_gate_that_waits_for_a_person(xops: Xops) -> None:
     new(xops, "gates", "--set", "gated.gate=sign", "--set", "strict.gate=pass")
     xops("run", "start", "last")
@@ -115,7 +126,7 @@ def test_a_signature_opens_a_gate_that_waits_for_a_person(xops: Xops) -> None:
     assert xops("run", "start", "last").code == 0
     assert xops("run", "wait", "last").code == 0
     handover = xops("handover", "last")
-    assert "sign gated (ok)" in handover.out
+    assert "sign gated -> ok" in handover.out
     assert "done: a, gated, strict, after" in handover.out
 
 
