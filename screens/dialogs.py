@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -18,10 +18,10 @@ from screens.actions import command_line
 from screens.deeds import Deed
 from screens.pane import Line, Pane
 
-Asked = Callable[[], Sequence[Line]]
+T = TypeVar("T")
 
 
-class Dialog[T](ModalScreen[T]):
+class Dialog(ModalScreen[T]):
     """A box in the middle; escape closes it without doing anything."""
 
     DEFAULT_CSS = """

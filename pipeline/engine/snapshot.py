@@ -42,6 +42,7 @@ class Row(Struct, frozen=True, kw_only=True):
         phase: what it does now; empty if it does not say.
         last_event, last_time: newest row of its logs, Unix seconds.
         errors: rows that failed.
+        logs: paths of its event logs.
     """
 
     status: StageStatus
@@ -56,6 +57,7 @@ class Row(Struct, frozen=True, kw_only=True):
     last_event: str = ""
     last_time: float | None = None
     errors: int = 0
+    logs: tuple[str, ...] = ()
 
     @property
     def stage(self) -> str:
@@ -199,6 +201,8 @@ def _row(run: RunPaths, status: RunStatus, found: StageStatus, views: Views) -> 
     heard = [view for paths, _ in parts if (view := views(paths.events)) is not None]
     row = _merged(found, logs, known=len(logs) == len(parts))
     newest = max([*logs, *heard], key=lambda view: view.last_time or 0.0, default=None)
+    paths_of = tuple(str(path) for paths, _ in parts for path in (paths.events, paths.progress))
+    row = msgspec.structs.replace(row, logs=paths_of)
     if newest is None:
         return row
     return msgspec.structs.replace(row, last_event=newest.last_event or "", last_time=newest.last_time)
@@ -256,6 +260,7 @@ def _adopted_row(run: AdoptedRun, stage: AdoptedStage, now: float) -> Row:
         last_event=last.last_event or "",
         last_time=last.last_time,
         errors=sum(log.errors for log in stage.logs),
+        logs=tuple(str(Path(log.root) / log.path) for log in stage.logs),
     )
 
 
