@@ -16,17 +16,13 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from screens.terminal.writer import give_back, open_again
+
 #: Exit status by signal, as a shell reports it.
 SIGNAL_CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 HANGUP = 129
 #: Seconds from the wish to leave to the end of the process.
 DEADLINE_S = 1.2
-#: Leaves the alternate screen, mouse and focus reports, bracketed paste, kitty keys and synchronised output;
-#: shows the cursor, wraps lines, resets colours. CAN first ends whatever sequence was cut off.
-RESET = (
-    "\x18\x1b[<u\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?2048l"
-    "\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[0m"
-)
 
 
 class TtyState:
@@ -42,18 +38,11 @@ class TtyState:
         if self._attributes is None:
             return
         stdin, stderr = sys.__stdin__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
+        with contextlib.suppress(OSError):
+            give_back(open_again(stderr))
         with contextlib.suppress(termios.error, OSError):
-            termios.tcflush(stderr, termios.TCOFLUSH)
             termios.tcsetattr(stdin, termios.TCSANOW, self._attributes)
             termios.tcflush(stdin, termios.TCIFLUSH)
-        writing = threading.Thread(target=_write_reset, args=(stderr,), daemon=True)
-        writing.start()
-        writing.join(0.1)
-
-
-def _write_reset(fd: int) -> None:
-    with contextlib.suppress(OSError):
-        os.write(fd, RESET.encode())
 
 
 class Deadline:

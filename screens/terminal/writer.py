@@ -7,9 +7,12 @@ swallows everything: nobody downstream has to know.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -17,24 +20,57 @@ from collections.abc import Callable
 CHUNK = 2048
 #: Characters that may wait; a terminal that stalls for hours is told less, not remembered more.
 BACKLOG = 1 << 20
+#: How often a stalled terminal is looked at (ms).
+LOOK_MS = 50
+#: Leaves the alternate screen, mouse and focus reports, bracketed paste, kitty keys and synchronised output;
+#: shows the cursor, wraps lines, resets colours. CAN first ends whatever sequence was cut off.
+RESET = (
+    "\x18\x1b[<u\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?2048l"
+    "\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[0m"
+)
+
+
+def open_again(fd: int) -> int:
+    """Return a descriptor for the terminal behind `fd` whose writes never wait.
+
+    Where the terminal may not be opened again (after `su` it belongs to somebody else and is not ours to
+    control), a duplicate is returned, whose writes do wait.
+    """
+    flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(_name(fd), flags)
+    except OSError:
+        return os.dup(fd)
+
+
+def _name(fd: int) -> str:
+    """A path of the terminal, the one whose permissions never matter if it controls this process."""
+    try:
+        os.tcgetpgrp(fd)
+    except OSError:
+        return os.ttyname(fd)
+    return "/dev/tty"
 
 
 class IdleWriter(threading.Thread):
-    """Writes text to `fd`.
+    """Writes text to the terminal behind `fd`.
 
     Args:
         fd: a terminal; never closed here.
         on_idle: called in this thread whenever everything has been written.
+
+    Attributes:
+        gone: the terminal hung up.
     """
 
     def __init__(self, fd: int, on_idle: Callable[[], None]) -> None:
         super().__init__(daemon=True, name="xops-terminal")
-        self._fd = fd
+        self._fd = open_again(fd)
         self._on_idle = on_idle
         self._queue: deque[str] = deque()
         self._waiting = 0
         self._writing = False
-        self._stopping = False
+        self._until: float | None = None
         self._wake = threading.Condition()
         self.gone = False
 
@@ -53,47 +89,54 @@ class IdleWriter(threading.Thread):
 
     def run(self) -> None:
         """Write until stopped."""
-        while True:
-            with self._wake:
-                self._writing = False
-                if not self._queue:
-                    self._announce()
-                while not self._queue and not self._stopping:
-                    self._wake.wait()
-                if not self._queue:
-                    return
-                text = "".join(self._queue)
-                self._queue.clear()
-                self._waiting = 0
-                self._writing = True
-            self._send(text.encode("utf-8", "replace"))
+        try:
+            while text := self._next():
+                self._send(text.encode("utf-8", "replace"))
+        except OSError:  # EIO after a hangup: there is nobody left to tell
+            self.gone = True
+        finally:
+            os.close(self._fd)
 
-    def _announce(self) -> None:
-        if not self._stopping:
-            self._on_idle()
+    def stop(self, timeout: float) -> None:
+        """Write what is queued and end, within `timeout` seconds.
+
+        What the terminal does not read in that time is thrown away, except the sequences that give it
+        back: they reach it when somebody wakes it up.
+        """
+        with self._wake:
+            self._until = time.monotonic() + timeout
+            self._wake.notify()
+        self.join(timeout + 4 * LOOK_MS / 1000)
+
+    def _next(self) -> str:
+        """Wait for text; empty when stopped and done."""
+        with self._wake:
+            self._writing = False
+            if not self._queue and self._until is None:
+                self._on_idle()
+            while not self._queue and self._until is None:
+                self._wake.wait()
+            text = "".join(self._queue)
+            self._queue.clear()
+            self._waiting = 0
+            self._writing = True
+            return text
 
     def _send(self, data: bytes) -> None:
         view = memoryview(data)
-        try:
-            while view and not self.gone:
-                view = view[os.write(self._fd, view[:CHUNK]) :]
-        except OSError:  # EIO after a hangup, EBADF after a close: there is nobody left to tell
-            self.gone = True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        while view:
+            if poll.poll(LOOK_MS):
+                with contextlib.suppress(BlockingIOError):
+                    view = view[os.write(self._fd, view[:CHUNK]) :]
+            elif self._until is not None and time.monotonic() > self._until:
+                give_back(self._fd)
+                return
 
-    def stop(self, timeout: float) -> bool:
-        """Write what is queued and end; return whether that took less than `timeout` seconds.
 
-        After half the time, whatever the terminal has not read is thrown away, so that the last
-        sequences (which give the terminal back) still reach it when somebody wakes it up.
-        """
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        self.join(timeout / 2)
-        if self.is_alive():
-            try:
-                termios.tcflush(self._fd, termios.TCOFLUSH)
-            except termios.error:
-                self.gone = True
-            self.join(timeout / 2)
-        return not self.is_alive()
+def give_back(fd: int) -> None:
+    """Throw away what the terminal has not read and write `RESET` instead."""
+    with contextlib.suppress(OSError, termios.error):
+        termios.tcflush(fd, termios.TCOFLUSH)
+        os.write(fd, RESET.encode())

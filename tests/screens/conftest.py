@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from pseudo_terminal import Terminal  # noqa: E402
+from pseudo_terminal import Terminal
 
 
 @pytest.fixture

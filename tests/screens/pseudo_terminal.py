@@ -68,9 +68,14 @@ class Terminal:
 
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=_environment(env or {}), start_new_session=True,
+            argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=_environment(env or {}),
+            start_new_session=True,
             preexec_fn=child,
-        )  # fmt: skip
+        )
         os.close(slave)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -154,7 +159,11 @@ class Terminal:
     def _answer(self, data: bytes) -> None:
         seen = bytes(self.data[-len(data) - 12 :]) if len(self.data) > len(data) else data
         fresh = len(seen) - len(data)
-        answers = {b"\x1b[?2026$p": b"\x1b[?2026;2$y", b"\x1b[?2048$p": b"\x1b[?2048;0$y", b"\x1b[6n": b"\x1b[5;5R"}
+        answers = {
+            b"\x1b[?2026$p": b"\x1b[?2026;2$y",
+            b"\x1b[?2048$p": b"\x1b[?2048;0$y",
+            b"\x1b[6n": b"\x1b[5;5R",
+        }
         for question, answer in answers.items():
             for match in re.finditer(re.escape(question), seen):
                 if match.end() > fresh:
@@ -168,9 +177,7 @@ class Terminal:
 
     def cells(self) -> list[list[tuple[Any, ...]]]:
         """Character and look of every cell."""
-        return [
-            [_look(self.screen.buffer[y][x]) for x in range(self.columns)] for y in range(self.rows)
-        ]
+        return [[_look(self.screen.buffer[y][x]) for x in range(self.columns)] for y in range(self.rows)]
 
     @property
     def restored(self) -> bool:
@@ -202,12 +209,23 @@ def colours(data: bytes) -> list[bytes]:
     return [
         found
         for found in re.findall(rb"\x1b\[([0-9;:]*)m", data)
-        if any(30 <= int(p) <= 48 or 90 <= int(p) <= 107 for p in re.split(rb"[;:]", found) if p and int(p) != 39)
+        if any(
+            30 <= int(p) <= 48 or 90 <= int(p) <= 107 for p in re.split(rb"[;:]", found) if p and int(p) != 39
+        )
     ]
 
 
 def _look(char: Any) -> tuple[Any, ...]:
-    return (char.data, char.fg, char.bg, char.bold, char.italics, char.underscore, char.reverse, char.strikethrough)
+    return (
+        char.data,
+        char.fg,
+        char.bg,
+        char.bold,
+        char.italics,
+        char.underscore,
+        char.reverse,
+        char.strikethrough,
+    )
 
 
 def _complete(sequence: bytes) -> bool:

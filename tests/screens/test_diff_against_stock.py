@@ -18,7 +18,10 @@ def test_every_cell_looks_as_textual_draws_it(program, columns: int, rows: int, 
         assert terminal.wait() == 0
     stock, ours = pictures
     different = [
-        (x, y, stock[y][x], ours[y][x]) for y in range(rows) for x in range(columns) if stock[y][x] != ours[y][x]
+        (x, y, stock[y][x], ours[y][x])
+        for y in range(rows)
+        for x in range(columns)
+        if stock[y][x] != ours[y][x]
     ]
     assert different == []
     assert sent[1] < sent[0] / 3

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.widgets import Static
@@ -15,7 +15,7 @@ from screens.base import ConsoleApp, run_console
 
 
 class Small(ConsoleApp):
-    BINDINGS = [("q", "quit", "Leave"), ("k", "key", "Count")]
+    BINDINGS: ClassVar[Any] = [("q", "quit", "Leave"), ("k", "key", "Count")]
 
     def __init__(self, trouble: str, **options: Any) -> None:
         super().__init__(**options)
@@ -43,7 +43,9 @@ class Small(ConsoleApp):
 
     def repaint(self) -> None:
         self.ticks += 1
-        self.query_one("#second", Static).update("\n".join(str(self.ticks) * 40 for _ in range(self.size.height)))
+        self.query_one("#second", Static).update(
+            "\n".join(str(self.ticks) * 40 for _ in range(self.size.height))
+        )
 
     def beat(self) -> None:
         now = time.monotonic()

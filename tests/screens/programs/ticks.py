@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -19,7 +19,17 @@ from screens.widgets.columns import Column
 from screens.widgets.journal_log import JournalLog
 from screens.widgets.table import Table
 
-WORDS = ["\u6f22\u5b57", "abc", "e\u0301te\u0301", "\U0001f642 ok", "", "0.25", "\u0436\u0436\u0436", "x" * 30, "\u6f22"]
+WORDS = [
+    "\u6f22\u5b57",
+    "abc",
+    "e\u0301te\u0301",
+    "\U0001f642 ok",
+    "",
+    "0.25",
+    "\u0436\u0436\u0436",
+    "x" * 30,
+    "\u6f22",
+]
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 TICKS = 60
 
@@ -48,7 +58,7 @@ Base: Any = ConsoleApp if sys.argv[1] == "ours" else Stock
 
 class Ticks(Base):
     CSS = "DataTable, Table { width: 1fr; height: 1fr; } #side { width: 1fr; } JournalLog { height: 1fr; }"
-    BINDINGS = [("q", "quit", "Quit")]
+    BINDINGS: ClassVar[Any] = [("q", "quit", "Quit")]
 
     def compose(self) -> ComposeResult:
         yield Header()
