@@ -147,19 +147,19 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "plan",
         "d",
-        "Plan",
+        "",
         "What a start would do, stage by stage",
         lambda t: ("xops", "run", "plan", t.run_id),
     ),
     Action(
         "explain",
         "e",
-        "Why",
+        "",
         "Why the stage is as it is: reason, attempts, checks",
         lambda t: ("xops", "stage", "show", t.run_id, t.name),
         screens=_STAGES,
     ),
-    Action("next-need", "n", "Next", "Next thing that needs a human", screens=_STAGES),
+    Action("next-need", "n", "", "Next thing that needs a human"),
     Action("previous-need", "N", "", "Previous thing that needs a human"),
     Action("filter", "slash", "Filter", "Show only what contains a word", shown="/"),
     Action("copy", "y", "", "Copy the command that does the same without the console"),
@@ -168,14 +168,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("commands", "colon,ctrl+p", "", "Type the name of what to do", shown=":"),
     Action("help", "question_mark", "Help", "Keys of this screen with their commands", shown="?"),
     Action("interrupt", "ctrl+c", "", "Ask what to do: leave, stop the stage, nothing"),
-    Action("leave", "q", "Leave", "Leave the console; the run continues"),
+    Action("leave", "q", "Leave (runs go on)", "Leave the console; the run continues"),
 )
 BY_NAME = {action.name: action for action in ACTIONS}
 
 
 def footer(screen: str) -> list[tuple[str, str]]:
     """`(key, label)` of what the footer of a screen offers."""
-    return [(a.key, a.label) for a in ACTIONS if a.label and (not a.screens or screen in a.screens)]
+    return [
+        (a.key, a.label)
+        for a in ACTIONS
+        if a.label and a.name != screen and screen in (a.screens or (screen,))
+    ]
 
 
 def command_line(argv: Argv) -> str:

@@ -47,6 +47,8 @@ class Console(ConsoleApp):
         notice: a message in the place of the footer, empty for none.
     """
 
+    DEFAULT_MODE: ClassVar[str] = "overview"
+    MODES: ClassVar[dict[str, Any]] = {name: name for name in ("overview", "runs", "log")}
     BINDINGS: ClassVar[list[Any]] = [
         Binding(
             action.keys,
@@ -71,6 +73,8 @@ class Console(ConsoleApp):
         self._frames = 0
         self._drawn: Picture | None = None
         self._screens = {s.called: s for s in (OverviewScreen(), RunsScreen(), LogScreen())}
+        for called, screen in self._screens.items():
+            self.install_screen(screen, called)
 
     @property
     def target(self) -> Target:
@@ -78,10 +82,6 @@ class Console(ConsoleApp):
         snapshot = self.shown.snapshot
         row = snapshot.row(self.stage) if snapshot else None
         return Target(snapshot, row.status if row else None)
-
-    def get_default_screen(self) -> Screen[Any]:
-        """The Overview."""
-        return self._screens["overview"]
 
     def status_line(self) -> str:
         """The run in one line."""
@@ -95,6 +95,8 @@ class Console(ConsoleApp):
 
     def on_mount(self) -> None:
         """Start to look."""
+        for name in ("runs", "log"):
+            self.install_screen(self._screens[name], name)
         self.feed.start()
         self.set_interval(FRAME_S, self._frame)
 
@@ -273,11 +275,13 @@ class Console(ConsoleApp):
             self.call_from_thread(self.say, f"saved {base.name}.svg and .txt")
 
     def _go(self, name: str) -> None:
-        wanted = self._screens[name]
-        while isinstance(self.screen, Frame) is False and len(self.screen_stack) > 1:
+        """Show a screen: the Overview lies below everything, one other may lie on it."""
+        if self.screen is self._screens[name]:
+            return
+        while len(self.screen_stack) > 1:
             self.pop_screen()
-        if self.screen is not wanted:
-            self.switch_screen(wanted)
+        if name != "overview":
+            self.push_screen(self._screens[name])
 
     def _frame(self) -> None:
         """Draw a new picture if there is one; ages move on once a second."""

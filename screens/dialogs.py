@@ -78,8 +78,8 @@ class ActDialog(Dialog[Act]):
                 yield Input(id="typed", select_on_focus=False)
             yield Pane(id="twin", fold=True)
             with Horizontal():
-                yield Button("Cancel", id="cancel")
-                yield Button(self._deed.button, id="do", disabled=True)
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button(self._deed.button, id="do", disabled=True, compact=True)
 
     def on_mount(self) -> None:
         """Fill in what is known; ask the engine for the rest."""
@@ -176,7 +176,7 @@ class ReadDialog(Dialog[None]):
             with VerticalScroll(id="text"):
                 yield Pane(id="facts", fold=self._fold)
             with Horizontal():
-                yield Button("Close", id="close")
+                yield Button("Close", id="close", compact=True)
 
     def on_mount(self) -> None:
         """Show the text."""
@@ -210,10 +210,10 @@ class LeaveDialog(Dialog[str]):
             yield Pane(id="title")
             yield Pane(id="facts", fold=True)
             with Horizontal():
-                yield Button("Nothing", id="cancel")
-                yield Button("Leave the console", id="leave")
+                yield Button("Nothing", id="cancel", compact=True)
+                yield Button("Leave the console", id="leave", compact=True)
                 if self._stage:
-                    yield Button("Stop the stage ...", id="stop")
+                    yield Button("Stop the stage ...", id="stop", compact=True)
 
     def on_mount(self) -> None:
         """Say what each answer does."""

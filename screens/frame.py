@@ -121,7 +121,7 @@ def header_line(picture: Picture, console: Console) -> Line:
     pieces: list[Piece] = []
     needs = len(snapshot.needs_human) if snapshot else 0
     if needs:
-        pieces.append((f"{needs} need{'s' * (needs == 1)} a human  ", "error bold"))
+        pieces.append((f"{needs} need{'s' * (needs == 1)} a human (n)  ", "error bold"))
     if console.read_only:
         pieces.append(("read-only  ", "warning"))
     if console.paused:

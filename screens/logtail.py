@@ -75,7 +75,7 @@ def _shown(line: bytes, name: str) -> tuple[float, Piece]:
     return when, (f"{clock} {name:<10} {word}  {rest}", "error" if bad else "text")
 
 
-_LEFT_OUT = frozenset({"event", "time", "timestamp", "schema", "seq"})
+_LEFT_OUT = frozenset({"event", "time", "timestamp", "schema", "run_id", "stage", "attempt", "shard"})
 
 
 def _short(value: object) -> str:

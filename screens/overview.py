@@ -174,7 +174,7 @@ class OverviewScreen(Frame):
         if table.total != len(wanted) or any(not _known(table, stage) for stage in wanted):
             table.set_rows((row.stage, row_values(row)) for row in snapshot.rows)
             table.styles.height = len(wanted) + 1
-            self.choose(self.console.stage)
+            self.choose(self.console.stage or most_urgent(snapshot))
             self.console.choose_stage(self.stage)
             return
         for row in snapshot.rows:
@@ -183,6 +183,13 @@ class OverviewScreen(Frame):
     def _show_detail(self, snapshot: RunSnapshot) -> None:
         row = snapshot.row(self.stage)
         self.query_one("#detail", Pane).show(detail_lines(row, snapshot) if row else [])
+
+
+def most_urgent(snapshot: RunSnapshot) -> str:
+    """The stage to look at first: one that needs a human, else one that works, else the first."""
+    needs = [need.stage for need in snapshot.needs_human]
+    active = [row.stage for row in snapshot.rows if row.status.state.active]
+    return next(iter((*needs, *active)), "")
 
 
 def _known(table: Table, stage: str) -> bool:

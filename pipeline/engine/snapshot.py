@@ -200,7 +200,7 @@ def _row(run: RunPaths, status: RunStatus, found: StageStatus, views: Views) -> 
     logs = [view for paths, _ in parts if (view := views(paths.progress)) is not None]
     heard = [view for paths, _ in parts if (view := views(paths.events)) is not None]
     row = _merged(found, logs, known=len(logs) == len(parts))
-    newest = max([*logs, *heard], key=lambda view: view.last_time or 0.0, default=None)
+    newest = max(logs or heard, key=lambda view: view.last_time or 0.0, default=None)
     paths_of = tuple(str(path) for paths, _ in parts for path in (paths.events, paths.progress))
     row = msgspec.structs.replace(row, logs=paths_of)
     if newest is None:
