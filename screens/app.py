@@ -47,8 +47,6 @@ class Console(ConsoleApp):
         notice: a message in the place of the footer, empty for none.
     """
 
-    DEFAULT_MODE: ClassVar[str] = "overview"
-    MODES: ClassVar[dict[str, Any]] = {name: name for name in ("overview", "runs", "log")}
     BINDINGS: ClassVar[list[Any]] = [
         Binding(
             action.keys,
@@ -73,8 +71,6 @@ class Console(ConsoleApp):
         self._frames = 0
         self._drawn: Picture | None = None
         self._screens = {s.called: s for s in (OverviewScreen(), RunsScreen(), LogScreen())}
-        for called, screen in self._screens.items():
-            self.install_screen(screen, called)
 
     @property
     def target(self) -> Target:
@@ -82,6 +78,10 @@ class Console(ConsoleApp):
         snapshot = self.shown.snapshot
         row = snapshot.row(self.stage) if snapshot else None
         return Target(snapshot, row.status if row else None)
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The Overview."""
+        return self._screens["overview"]
 
     def status_line(self) -> str:
         """The run in one line."""
