@@ -32,7 +32,7 @@ class Dialog(ModalScreen[T]):
     }
     Dialog VerticalScroll { height: auto; max-height: 70vh; background: $background; }
     Dialog Horizontal { height: 1; margin-top: 1; }
-    Dialog Input { height: 1; border: none; padding: 0; background: $surface; color: $tone-text; }
+    Dialog Input, Dialog Input:focus { height: 1; border: none; padding: 0; background: $surface; color: $tone-text; }
     Dialog Button {
         min-width: 10; width: auto; height: 1; border: none; margin-right: 2; padding: 0 1;
         background: $background; color: $tone-text; text-style: none;
@@ -151,11 +151,13 @@ class ActDialog(Dialog[Act]):
         self._allow()
 
     def _allow(self) -> None:
+        if not self.is_attached:
+            return
         allowed = self._possible and not self._busy and self._deed.accepts(self._typed)
         self.query_one("#do", Button).disabled = not allowed
 
     def _show(self, pane: str, lines: Sequence[Line]) -> None:
-        if self.is_mounted:
+        if self.is_attached:  # an answer may come after the dialog was closed
             self.query_one(f"#{pane}", Pane).show(lines)
 
     def _show_twin(self, typed: str) -> None:

@@ -139,6 +139,7 @@ class WorkspaceFeed(Feed):
         super().__init__(run_id)
         self.workspace, self.registry = workspace, registry
         self._since = last_seen(workspace.root)
+        self._opened = time.time()
         self._lines: dict[str, RunLine] = {}
         self._runs: tuple[RunLine, ...] = ()
         self._list_due = 0.0
@@ -187,7 +188,7 @@ class WorkspaceFeed(Feed):
     def _digest(self, run: RunPaths) -> Digest | None:
         if self._since is None:
             return None
-        return digest_since(run, read_run(run, self.registry), self._since)
+        return digest_since(run, read_run(run, self.registry), self._since, self._opened)
 
     def _list(self) -> tuple[RunLine, ...]:
         """All runs, the states of as many as fit in the time; the others keep those of the last look."""

@@ -51,9 +51,10 @@ class Digest(Struct, frozen=True, kw_only=True):
         return f"since you left ({spoken_seconds(now - self.since)}): {said}"
 
 
-def digest_since(run: RunPaths, status: RunStatus, since: float) -> Digest:
-    """Stages started and ended, gates evaluated and decided, and operator commands after `since`."""
-    found = [h for h in (*_of_stages(status), *_of_journal(run)) if h.when > since]
+def digest_since(run: RunPaths, status: RunStatus, since: float, until: float | None = None) -> Digest:
+    """Stages started and ended, gates evaluated and operator commands after `since`, not after `until`."""
+    end = time.time() if until is None else until
+    found = [h for h in (*_of_stages(status), *_of_journal(run)) if since < h.when <= end]
     return Digest(since=since, happenings=tuple(sorted(found)))
 
 
