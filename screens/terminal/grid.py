@@ -33,6 +33,7 @@ class Grid:
         self._sent: list[Row] = [[None] * width for _ in range(height)]
         self._dirty: dict[int, int] = {}
         self._changes = 0
+        self._newest_first = False
         self._sgr: str | None = None
         self._at: tuple[int, int] | None = None
 
@@ -86,11 +87,15 @@ class Grid:
         return "".join(out)
 
     def _order(self, *, fair: bool) -> list[int]:
-        """Rows to write: top to bottom, or the newest and the oldest in turn if not all may fit."""
+        """Rows to write: top to bottom, or the newest and the oldest in turn if not all may fit.
+
+        The turn goes on from frame to frame, so that no row waits for ever behind busier ones.
+        """
         if not fair:
             return sorted(self._dirty)
-        newest = sorted(self._dirty, key=self._dirty.__getitem__, reverse=True)
-        pairs = zip(newest, reversed(newest), strict=True)
+        self._newest_first = not self._newest_first
+        rows = sorted(self._dirty, key=self._dirty.__getitem__, reverse=self._newest_first)
+        pairs = zip(rows, reversed(rows), strict=True)
         return list(dict.fromkeys(y for pair in pairs for y in pair))
 
     def _write_row(self, y: int, out: list[str]) -> None:
