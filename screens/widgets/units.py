@@ -58,6 +58,6 @@ def spoken_duration(seconds: float | None) -> str:
 
 def _significant(value: float, digits: int) -> str:
     """`digits` significant digits, without an exponent or trailing zeros."""
-    whole = len(str(int(abs(value))))
-    text = f"{value:.{max(0, digits - whole)}f}"
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:.{max(0, digits - 1 - magnitude)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -74,7 +74,7 @@ class Terminal:
             stderr=slave,
             env=_environment(env or {}),
             start_new_session=True,
-            preexec_fn=child,
+            preexec_fn=child,  # noqa: PLW1509 - tests start programs from one thread
         )
         os.close(slave)
 
