@@ -2,7 +2,8 @@
 
 Each frame ends in a question every terminal answers (DSR 6, "where is the cursor"). Its answer says that
 all bytes before it arrived, so buffers along an SSH connection stay empty and a key shows at once. A
-terminal that does not answer the first question within a second is left in peace for ever.
+terminal that does not answer the first question within a second is asked no more, unless its answer comes
+after all: the first frame is a whole screen, which takes a slow line longer than that.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Pace:
             self.skipped += 1
             return False
         self._off = not self._answers
-        self._asked = None
+        if self._answers:
+            self._asked = None
         return True
 
     def retry_in(self, now: float) -> float | None:
@@ -68,9 +70,10 @@ class Pace:
         self._asked, self._bytes = now, count
 
     def answered(self, now: float) -> bool:
-        """Note an answer; return whether one was awaited."""
+        """Note an answer, also one that was given up; return whether a question was open."""
         if self._asked is None:
             return False
+        self._off = False
         self.rtt = max(now - self._asked, 1e-4)
         if self._bytes >= LEAST:
             self.rate = self._bytes / self.rtt

@@ -61,3 +61,14 @@ def test_short_frames_say_nothing_about_the_rate() -> None:
     pace.sent(20, 0.0)
     pace.answered(0.3)
     assert pace.rate == 0.0
+
+
+def test_a_late_first_answer_is_an_answer() -> None:
+    """A whole screen takes a slow line longer than the patience with a terminal that may be deaf."""
+    pace = Pace()
+    pace.sent(6000, 0.0)
+    assert pace.ready(1.5)
+    assert not pace.asks
+    assert pace.answered(3.0)
+    assert pace.asks
+    assert pace.rate == 2000.0
