@@ -32,7 +32,9 @@ class Dialog(ModalScreen[T]):
     }
     Dialog VerticalScroll { height: auto; max-height: 70vh; background: $background; }
     Dialog Horizontal { height: 1; margin-top: 1; }
-    Dialog Input, Dialog Input:focus { height: 1; border: none; padding: 0; background: $surface; color: $tone-text; }
+    Dialog Input, Dialog Input:focus {
+        height: 1; border: none; padding: 0; background: $surface; color: $tone-text;
+    }
     Dialog Button {
         min-width: 10; width: auto; height: 1; border: none; margin-right: 2; padding: 0 1;
         background: $background; color: $tone-text; text-style: none;

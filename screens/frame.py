@@ -1,10 +1,11 @@
-"""What every screen of the console has: a header line, a footer with its keys, and a way to be shown a picture."""
+"""What every screen of the console has: a header, a footer with its keys, a filter line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -28,17 +29,12 @@ class FilterLine(Input):
     FilterLine.open { display: block; }
     """
 
-    def key_escape(self) -> None:
+    BINDINGS: ClassVar[list[Any]] = [Binding("escape", "drop", "Show everything", show=False)]
+
+    def action_drop(self) -> None:
         """Show everything again."""
         self.value = ""
-        self.remove_class("open")
-        self.screen.focus_next()
-
-    def key_enter(self) -> None:
-        """Keep the filter and go back to the rows."""
-        if not self.value:
-            self.remove_class("open")
-        self.screen.focus_next()
+        self.post_message(Input.Submitted(self, ""))
 
 
 class Frame(Screen[None]):
@@ -104,6 +100,11 @@ class Frame(Screen[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
         self.narrow(event.value.strip().lower())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep the filter and go back to the rows."""
+        self.query_one("#filter", FilterLine).set_class(bool(event.value), "open")
+        self.main().focus()
 
     def _footer_line(self) -> Line:
         notice = self.console.notice
