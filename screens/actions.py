@@ -173,13 +173,10 @@ ACTIONS: tuple[Action, ...] = (
 BY_NAME = {action.name: action for action in ACTIONS}
 
 
-def footer(screen: str) -> list[tuple[str, str]]:
-    """`(key, label)` of what the footer of a screen offers."""
-    return [
-        (a.key, a.label)
-        for a in ACTIONS
-        if a.label and a.name != screen and screen in (a.screens or (screen,))
-    ]
+def footer(screen: str, *, read_only: bool = False) -> list[tuple[str, str]]:
+    """`(key, label)` of what the footer of a screen offers; acts are left out of a read-only one."""
+    offered = [a for a in ACTIONS if a.label and a.name != screen and screen in (a.screens or (screen,))]
+    return [(a.key, a.label) for a in offered if not (a.acts and read_only)]
 
 
 def command_line(argv: Argv) -> str:

@@ -111,7 +111,7 @@ class Frame(Screen[None]):
         if notice:
             return [notice]
         pieces: list[Piece] = []
-        for key, label in footer(self.called):
+        for key, label in footer(self.called, read_only=self.console.read_only):
             pieces += [(key, "accent bold"), (f" {label}  ", "muted")]
         return pieces
 

@@ -24,7 +24,8 @@ from screens.terminal.glyphs import ASCII, BRAILLE
 
 _CONFTEST = Path(__file__).parents[1] / "engine" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("engine_conftest", _CONFTEST)
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 _module = importlib.util.module_from_spec(_spec)
 sys.modules["engine_conftest"] = _module
 _spec.loader.exec_module(_module)

@@ -55,6 +55,11 @@ def test_the_footer_fits_80_columns_and_says_that_runs_go_on(screen: str) -> Non
     assert "runs go on" in line
 
 
+def test_a_read_only_footer_offers_no_act() -> None:
+    labels = {label for _, label in footer("overview", read_only=True)}
+    assert labels.isdisjoint({action.label for action in ACTS})
+
+
 def test_no_act_lies_on_a_key_that_fingers_hit_by_accident() -> None:
     keys = {key for action in ACTS for key in action.keys.split(",")}
     assert keys.isdisjoint({"ctrl+d", "ctrl+k", "backspace", "delete", "enter", "escape", "space"})

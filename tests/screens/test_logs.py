@@ -42,7 +42,8 @@ def test_rows_are_merged_by_time_whatever_their_clock(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours.jsonl", tmp_path / "theirs.jsonl"
     ours.write_text('{"event": "second", "time": 1000000002.0}\n')
     theirs.write_text(
-        '{"event": "first", "timestamp": 1000000001}\n{"event": "third", "time": "2001-09-09T01:46:43+00:00"}\n'
+        '{"event": "first", "timestamp": 1000000001}\n'
+        '{"event": "third", "time": "2001-09-09T01:46:43+00:00"}\n'
     )
     lines = [text for text, _ in LogTail([(ours, "o"), (theirs, "t")]).read()]
     assert [line.split()[2] for line in lines] == ["first", "second", "third"]

@@ -24,7 +24,8 @@ def test_a_running_stage_has_progress_but_needs_nobody(lab: Lab) -> None:  # noq
     found = snapshot(lab, run)
     row = found.rows[0]
     assert (row.status.state, row.total, row.unit) == (StageState.RUNNING, 10, "items")
-    assert row.last_event == "paused" and row.last_time is not None
+    assert row.last_event == "paused"
+    assert row.last_time is not None
     assert found.needs_human == ()
     assert found.disks[0].free <= found.disks[0].total
 
@@ -47,8 +48,10 @@ def test_shards_add_up(lab: Lab) -> None:  # noqa: F811
     for index in range(2):
         lab.ended(run.stage("split").shard(index))
     row = snapshot(lab, run).row("split")
-    assert row is not None and row.status.state is StageState.SUCCEEDED
-    assert row.total == 20 and len(row.logs) == 4
+    assert row is not None
+    assert row.status.state is StageState.SUCCEEDED
+    assert row.total == 20
+    assert len(row.logs) == 4
 
 
 def test_the_digest_tells_what_happened_between_two_moments(lab: Lab) -> None:  # noqa: F811
@@ -63,7 +66,8 @@ def test_the_digest_tells_what_happened_between_two_moments(lab: Lab) -> None:  
     kinds = [happening.kind for happening in digest_since(run, status, middle).happenings]
     assert sorted(kinds) == ["cancelled", "command", "command", "started"]
     before = digest_since(run, status, 0.0, middle)
-    assert "finished" in {h.kind for h in before.happenings} and "cancelled" not in before.line(middle)
+    assert "finished" in {h.kind for h in before.happenings}
+    assert "cancelled" not in before.line(middle)
     assert digest_since(run, status, time.time()).line(time.time()) == ""
 
 
@@ -90,6 +94,7 @@ def test_foreign_logs_have_the_same_shape(tmp_path: Path) -> None:
     (run,) = adopt(summary_of(store))
     assert of_adopted(run, now=110.0).rows[0].status.state is StageState.RUNNING
     late = of_adopted(run, now=100_000.0)
-    assert late.foreign and late.needs_human == ()
+    assert late.foreign
+    assert late.needs_human == ()
     assert late.rows[0].status.state is StageState.STALLED
     assert late.rows[0].logs == (str(log),)
