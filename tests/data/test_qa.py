@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.data.qa.annotation import timestamps
 from pipeline.data.qa.episode import FILES, QaTask, check_episode, file_identity
-from pipeline.data.qa.quarantine import quarantined, read_quarantine, record_act, record_failures
+from pipeline.data.qa.quarantine import overruled, quarantined, read_quarantine, record_act, record_failures
 from pipeline.data.qa.record import EpisodeQa, Limits
 from pipeline.data.qa.run import qa_checks, run_qa
 from pipeline.engine.errors import DamagedFileError, UsageError
@@ -292,6 +292,7 @@ def test_a_person_has_the_last_word(tmp_path: Path) -> None:
     record_act(path, "s2/ep1", "in", reason="shows a face", who="ann@host")
     inside = quarantined(read_quarantine(path), {"s1/ep1": "a", "s2/ep1": "whatever"})
     assert list(inside) == ["s2/ep1"]
+    assert list(overruled(read_quarantine(path), {})) == ["s1/ep1"]
     with pytest.raises(UsageError, match="reason"):
         record_act(path, "s2/ep1", "out", reason=" ", who="ann@host")
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from pipeline.data.splits import SPLITS
 from pipeline.data.taxonomy import UNCATEGORIZED, UNPARSED
 from pipeline.engine.gates import Check
 
@@ -73,7 +74,7 @@ class Balance(Struct, frozen=True, kw_only=True):
 
 
 def measure(episodes: Sequence[Labelled]) -> Balance:
-    """The balance of `episodes`; splits in the order they appear."""
+    """The balance of `episodes`; train first."""
     counts = count(episodes)
     total = Counter(episode.category for episode in episodes)
     chance = _chance(episodes, total)
@@ -97,11 +98,12 @@ def measure(episodes: Sequence[Labelled]) -> Balance:
 
 
 def count(episodes: Sequence[Labelled]) -> dict[str, Counter[str]]:
-    """Episodes per category, by split."""
+    """Episodes per category, by split: train, val, test, then others."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for episode in episodes:
         counts[episode.split][episode.category] += 1
-    return dict(counts)
+    order: dict[str, int] = {split: position for position, split in enumerate(SPLITS)}
+    return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.qa.calibration import calibration_problems
-from pipeline.data.qa.record import Findings, Limits
+from pipeline.data.qa.record import Findings, Limits, first_line
 
 FILE = "annotation.hdf5"
 
@@ -83,11 +83,6 @@ def check_annotation(path: Path, limits: Limits) -> tuple[dict[str, Any], Findin
     except OSError as error:
         found.fail("hdf5_opens", f"not a readable HDF5 file: {first_line(error)}")
     return facts, found
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, bounded."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 class _Looks:

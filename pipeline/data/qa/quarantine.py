@@ -68,15 +68,20 @@ def quarantined(acts: Iterable[QuarantineAct], identities: Mapping[str, str]) ->
         acts: oldest first.
         identities: episode -> identity of its files now; acts of QA about other files have lapsed.
     """
-    inside: dict[str, QuarantineAct] = {}
-    for act in acts:
-        if act.identity and act.identity != identities.get(act.episode, act.identity):
-            continue
-        if act.act == "in":
-            inside[act.episode] = act
-        else:
-            inside.pop(act.episode, None)
-    return inside
+    return {path: act for path, act in _last_acts(acts, identities).items() if act.act == "in"}
+
+
+def overruled(acts: Iterable[QuarantineAct], identities: Mapping[str, str]) -> dict[str, QuarantineAct]:
+    """Episodes that a person took out of quarantine: what QA says of these files does not count."""
+    return {path: act for path, act in _last_acts(acts, identities).items() if act.act == "out"}
+
+
+def _last_acts(acts: Iterable[QuarantineAct], identities: Mapping[str, str]) -> dict[str, QuarantineAct]:
+    return {
+        act.episode: act
+        for act in acts
+        if not act.identity or act.identity == identities.get(act.episode, act.identity)
+    }
 
 
 def record_act(

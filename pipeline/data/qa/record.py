@@ -118,3 +118,8 @@ class Findings:
         """`warn` when `wrong`."""
         if wrong:
             self.warn(check, detail)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, bounded."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -12,8 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from pipeline.data.qa.annotation import first_line
-from pipeline.data.qa.record import Findings, Limits
+from pipeline.data.qa.record import Findings, Limits, first_line
 
 #: Where the sound is listened to, as shares of its length, and for how long in seconds.
 LISTEN_AT, LISTEN_S = (0.05, 0.5, 0.9), 1.0
