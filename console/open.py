@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from console.output import emit_json, emit_table, emit_text
-from pipeline.engine.config import find_workspace
-from pipeline.engine.errors import ExitCode
+from pipeline.engine.config import UiConfig, find_workspace, load_config
+from pipeline.engine.errors import ConfigError, ExitCode
 from pipeline.engine.registry import load_registry
 from pipeline.engine.snapshot import Row, RunSnapshot
 from screens.feed import LOOK_S, Feed, ForeignFeed, Picture, WorkspaceFeed
 from screens.terminal.display import Capabilities, Display, Surroundings, choose
+from screens.terminal.glyphs import SETS
+from screens.terminal.themes import THEMES
 
 
 def open_console(display: str = "auto", read_only: bool = False, roots: Sequence[Path] = ()) -> int:
@@ -55,8 +58,26 @@ def _full(feed: Feed, capabilities: Capabilities, *, read_only: bool) -> int:
     from screens.app import Console
     from screens.base import run_console
 
-    app = Console(feed, read_only=read_only, capabilities=capabilities)
+    ui = _preferences(feed)
+    if ui.glyphs != "auto":
+        capabilities = replace(capabilities, glyphs=SETS[ui.glyphs])
+    app = Console(
+        feed,
+        read_only=read_only,
+        capabilities=capabilities,
+        theme=None if ui.theme == "auto" else ui.theme,
+        frame_hz=ui.frame_hz,
+    )
     return run_console(app, inline=capabilities.display is Display.INLINE)
+
+
+def _preferences(feed: Feed) -> UiConfig:
+    """What the configuration says of the console; a theme nobody knows is named."""
+    workspace = feed.workspace if isinstance(feed, WorkspaceFeed) else None
+    ui = load_config(workspace).values.ui
+    if ui.theme != "auto" and ui.theme not in THEMES:
+        raise ConfigError(f"no theme {ui.theme!r}", hint=f"ui.theme is one of: auto, {', '.join(THEMES)}")
+    return ui
 
 
 def _lines(feed: Feed, *, json: bool) -> None:
@@ -74,8 +95,13 @@ def _lines(feed: Feed, *, json: bool) -> None:
             _print_changes(last, snapshot)
         sys.stdout.flush()
         last = snapshot
-        if snapshot is None or not any(row.status.state.active for row in snapshot.rows):
+        if snapshot is None or not _busy(snapshot):
             return
+
+
+def _busy(snapshot: RunSnapshot) -> bool:
+    """Whether something runs, or somebody is about to start what follows."""
+    return bool(snapshot.conductor) or any(row.status.state.active for row in snapshot.rows)
 
 
 def _pictures(feed: Feed) -> Iterator[Picture]:

@@ -27,8 +27,7 @@ from screens.runs import RunsScreen
 from screens.terminal.display import Capabilities
 from screens.widgets.lines import Piece
 
-#: Seconds between looks for a new picture, and how long a notice stays in the place of the footer.
-FRAME_S = 0.25
+#: Seconds that a notice stays in the place of the footer.
 NOTICE_S = 4.0
 
 
@@ -39,6 +38,8 @@ class Console(ConsoleApp):
         feed: what to show; started and stopped by the app.
         read_only: refuse every act.
         capabilities: what the terminal can do; None to look.
+        theme: name of the theme to start with; None for the one that fits the terminal.
+        frame_hz: looks for a new picture per second.
 
     Attributes:
         shown: the picture on the screen.
@@ -58,9 +59,15 @@ class Console(ConsoleApp):
     ]
 
     def __init__(
-        self, feed: Feed, *, read_only: bool = False, capabilities: Capabilities | None = None
+        self,
+        feed: Feed,
+        *,
+        read_only: bool = False,
+        capabilities: Capabilities | None = None,
+        theme: str | None = None,
+        frame_hz: float = 4.0,
     ) -> None:
-        super().__init__(capabilities)
+        super().__init__(capabilities, theme=theme)
         self.feed = feed
         self.read_only = read_only or not isinstance(feed, WorkspaceFeed)
         self.shown = Picture()
@@ -68,7 +75,8 @@ class Console(ConsoleApp):
         self.paused = False
         self.notice: Piece | None = None
         self._notice_end = 0.0
-        self._frames = 0
+        self._frame_s = 1.0 / frame_hz
+        self._aged = 0.0
         self._drawn: Picture | None = None
         self._screens = {s.called: s for s in (OverviewScreen(), RunsScreen(), LogScreen())}
 
@@ -98,7 +106,7 @@ class Console(ConsoleApp):
         for name in ("runs", "log"):
             self.install_screen(self._screens[name], name)
         self.feed.start()
-        self.set_interval(FRAME_S, self._frame)
+        self.set_interval(self._frame_s, self._frame)
 
     def on_unmount(self) -> None:
         """Note when this user left; nothing else ends."""
@@ -285,14 +293,15 @@ class Console(ConsoleApp):
 
     def _frame(self) -> None:
         """Draw a new picture if there is one; ages move on once a second."""
-        self._frames += 1
-        if self.notice and time.monotonic() > self._notice_end:
+        now = time.monotonic()
+        if self.notice and now > self._notice_end:
             self.notice = None
             self._drawn = None
         if self.paused:
             return
         self.shown = self.feed.picture
-        if self.shown is not self._drawn or self._frames % 4 == 0:
+        if self.shown is not self._drawn or now - self._aged >= 1.0:
+            self._aged = now
             self._redraw()
 
     def _redraw(self) -> None:

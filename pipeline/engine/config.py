@@ -27,7 +27,9 @@ from pipeline.engine.paths import CONFIG_FILE, WorkspacePaths
 ENV_PREFIX = "XOPS_"
 
 #: Environment variables with the prefix that are not configuration keys.
-ENV_RESERVED = frozenset({"XOPS_WORKSPACE", "XOPS_DISPLAY", "XOPS_PUBLISHED", "XOPS_REGISTRY"})
+ENV_RESERVED = frozenset(
+    {"XOPS_WORKSPACE", "XOPS_DISPLAY", "XOPS_GLYPHS", "XOPS_PUBLISHED", "XOPS_REGISTRY"}
+)
 
 
 class DatasetConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,13 +69,11 @@ class UiConfig(Struct, frozen=True, forbid_unknown_fields=True):
         theme: name of a theme; `auto` follows the terminal.
         glyphs: which characters charts and marks use; `auto` asks locale and TERM.
         frame_hz: how often changed panels are drawn at most, in hertz.
-        keymap: binding id -> key, for operators who want their own keys.
     """
 
     theme: str = "auto"
     glyphs: Literal["auto", "braille", "block", "ascii"] = "auto"
     frame_hz: Annotated[float, Meta(gt=0, le=30)] = 4.0
-    keymap: dict[str, str] = {}
 
 
 class WorkspaceConfig(Struct, frozen=True, forbid_unknown_fields=True):
