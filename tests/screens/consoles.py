@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 
 from pipeline.engine.paths import RunPaths
@@ -94,7 +95,7 @@ def _freeze(value: Any) -> None:
         for item in value:
             _freeze(item)
     elif isinstance(value, dict):
-        fixed = {
+        fixed: dict[str, Any] = {
             "host": "host",
             "disks": [],
             "started": None,
@@ -115,7 +116,7 @@ def text(app: Console, pane: str) -> str:
     return app.screen.query_one(f"#{pane}", Pane).text
 
 
-def shown(app: Console) -> str:
+def shown(app: App[Any]) -> str:
     """The whole screen as text."""
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
 
