@@ -140,6 +140,7 @@ class WorkspaceFeed(Feed):
         self.workspace, self.registry = workspace, registry
         self._since = last_seen(workspace.root)
         self._opened = time.time()
+        self._digests: dict[str, Digest] = {}
         self._lines: dict[str, RunLine] = {}
         self._runs: tuple[RunLine, ...] = ()
         self._list_due = 0.0
@@ -186,9 +187,14 @@ class WorkspaceFeed(Feed):
         return self._follower, True
 
     def _digest(self, run: RunPaths) -> Digest | None:
+        """What happened before the console was opened: read once per run."""
         if self._since is None:
             return None
-        return digest_since(run, read_run(run, self.registry), self._since, self._opened)
+        if run.run_id not in self._digests:
+            self._digests[run.run_id] = digest_since(
+                run, read_run(run, self.registry), self._since, self._opened
+            )
+        return self._digests[run.run_id]
 
     def _list(self) -> tuple[RunLine, ...]:
         """All runs, the states of as many as fit in the time; the others keep those of the last look."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.widget import Widget
 
 from pipeline.engine.state import StageState
@@ -67,6 +68,8 @@ class RunsScreen(Frame):
     called = "runs"
     DEFAULT_CSS = "RunsScreen #runs { height: 1fr; }"
 
+    BINDINGS: ClassVar[list[Any]] = [Binding("escape", "app.do('overview')", show=False)]
+
     def __init__(self) -> None:
         super().__init__()
         self._ids: set[str] = set()
@@ -103,7 +106,11 @@ class RunsScreen(Frame):
 
     @on(Table.Selected)
     def _opened(self, event: Table.Selected) -> None:
-        self.console.open_run(event.row_id)
+        run = next((run for run in self.console.shown.runs if run.run_id == event.row_id), None)
+        if run is not None and run.problem:
+            self.console.say(run.problem, "error")
+        else:
+            self.console.open_run(event.row_id)
 
     def _tell(self, picture: Picture) -> None:
         run_id = self.query_one("#runs", Table).cursor_id

@@ -18,6 +18,10 @@ async def test_lists_runs_with_their_stages_and_opens_one(lab: Lab) -> None:  # 
         await settle(pilot, lambda: "failed" in shown(app) and "ready" in shown(app), "both runs")
         assert "NBB" in shown(app), "one letter per stage"
         assert "! 1" in shown(app), "one stage needs a human"
+        await pilot.press("escape")
+        await settle(pilot, lambda: app.screen.query("#stages"), "the overview")
+        await pilot.press("9")
+        await settle(pilot, lambda: app.screen.query("#runs"), "the runs again")
         table = app.screen.query_one("#runs")
         table.move_to(failed.run_id)  # type: ignore[attr-defined]
         await pilot.press("enter")
