@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,11 @@ def test_the_footer_fits_80_columns_and_says_that_runs_go_on(screen: str) -> Non
     line = "  ".join(f"{key} {label}" for key, label in footer(screen))
     assert cell_width(line) <= 80
     assert "runs go on" in line
+
+
+def test_the_guide_names_the_key_of_every_act() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "operators-guide.md").read_text("utf-8")
+    assert [action.name for action in ACTS if f"| `{action.key}` |" not in guide] == []
 
 
 def test_a_read_only_footer_offers_no_act() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from consoles import Lab, console, lab, settle, shown, text  # noqa: F401
 
+from console.open import open_console
 from pipeline.engine.digest import last_seen, remember_seen
 from pipeline.engine.state import StageState
 from screens.dialogs import ActDialog, LeaveDialog
@@ -117,3 +119,28 @@ async def test_a_run_of_a_newer_version_is_named_in_the_list(lab: Lab) -> None: 
         await settle(pilot, lambda: "unreadable" in shown(app), "the row")
         await pilot.press("g")
         await settle(pilot, lambda: "newer xops" in text(app, "problem"), "the reason")
+
+
+def test_without_a_terminal_the_overview_is_printed_once(
+    lab: Lab,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = lab.new("chain")
+    monkeypatch.setenv("XOPS_WORKSPACE", str(lab.workspace.root))
+    assert open_console("plain") == 0
+    told = capsys.readouterr().out
+    assert run.run_id in told
+    assert "waits for a (ready)" in told
+    assert open_console("jsonl") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert [row["status"]["state"] for row in json.loads(line)["rows"]] == ["ready", "blocked", "blocked"]
+
+
+def test_foreign_logs_are_printed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "v1" / "progress.jsonl"
+    log.parent.mkdir()
+    rows = ({"event": name, "run_id": "v1", "timestamp": 100.0} for name in ("setup_done", "complete"))
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert open_console("plain", roots=[tmp_path]) == 0
+    assert "v1" in capsys.readouterr().out
