@@ -107,6 +107,7 @@ class Console(ConsoleApp):
             self.install_screen(self._screens[name], name)
         self.feed.start()
         self.set_interval(self._frame_s, self._frame)
+        self.call_after_refresh(self._frame)
 
     def on_unmount(self) -> None:
         """Note when this user left; nothing else ends."""
