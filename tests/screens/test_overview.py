@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from consoles import PLAIN, RICH, Lab, StillFeed, console, lab, settle, shown, snapshot, still, text  # noqa: F401
+from textual.pilot import Pilot
 
 from pipeline.engine.snapshot import Row, RunSnapshot
 from pipeline.engine.state import StageState, StageStatus
@@ -35,7 +36,12 @@ def picture(found: RunSnapshot) -> Picture:
 @pytest.mark.parametrize("capabilities", [RICH, PLAIN], ids=["rich", "plain"])
 def test_looks_as_agreed(snap_compare: Any, gates: RunSnapshot, size: Any, capabilities: Any) -> None:
     app = Console(StillFeed(picture(still(gates))), capabilities=capabilities)
-    assert snap_compare(app, terminal_size=size)
+
+    async def drawn(pilot: Pilot[Any]) -> None:
+        await settle(pilot, lambda: app.stage == "gated", "the picture")
+        await settle(pilot, lambda: "next: xops gate waive" in shown(app), "the detail")
+
+    assert snap_compare(app, terminal_size=size, run_before=drawn)
 
 
 async def test_tells_what_needs_a_human_and_the_command_for_it(gates: RunSnapshot) -> None:
