@@ -1,245 +1,215 @@
-"""Curves that keep their spikes and admit their gaps.
+"""Curves over steps or time, with axes, a legend and the best point of each.
 
 How to use it:
 
-    chart = Chart(x_unit="step", y_unit="loss")
-    chart.plot([Series("train", steps, losses, best="min"), Series("val", steps2, losses2, tone="accent")])
-    chart.log_axis = True
-    chart.window = (1000, 2000)                # None shows everything
+    chart = Chart(unit="loss", x_unit="step", logarithmic=True)
+    chart.show([Series("train", [(0, 2.3), (10, 1.9)]), Series("val", points, tone="accent", best="min")])
+    chart.logarithmic = False
 
-Each curve has a letter: at its end and in the legend, so that it is known without colour. NaN and infinite
-values interrupt a curve and leave a mark on the axis below; the legend counts them. Only rows that
-look different are repainted, and a chart that is not on the current screen is not computed at all.
+`show` takes all points each time and repaints the rows that came out different. Thinning keeps the least
+and the greatest value of every dot column; values that are not numbers (or, on a log axis, not positive)
+leave a gap and a mark at the foot. Curves differ in colour and, where there are several, in the digit at
+their end.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from textual.strip import Strip
 
 from pipeline.engine.text import cell_width
+from screens.widgets.curves import Canvas, Point, Scale, thinned
 from screens.widgets.lines import LineView, Piece
-from screens.widgets.plot import Canvas, Scale, Span, decimate, draw_curve, nice_scale
 from screens.widgets.units import spoken_number
 
-#: Cells of the labels left of the y axis.
-MARGIN = 8
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#: Cells for the labels left of the axis, and the least that a picture with axes takes.
+LABEL = 8
+LEAST_WIDTH, LEAST_HEIGHT = 24, 5
 
 
 class Series(NamedTuple):
     """One curve.
 
     Attributes:
-        name: for the legend.
-        xs, ys: points by ascending x, of equal length; never changed after they were handed over.
+        name: for the legend; may be foreign text.
+        points: `(x, y)` by ascending x.
         tone: its colour.
-        best: which extreme to mark.
+        best: which of its points is best, if any is.
     """
 
     name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
+    points: Sequence[Point]
     tone: str = "primary"
-    best: Literal["min", "max", ""] = ""
+    best: Literal["", "min", "max"] = ""
+
+    @property
+    def best_point(self) -> Point | None:
+        """The first best point; None without one."""
+        finite = [point for point in self.points if all(map(math.isfinite, point))]
+        if not self.best or not finite:
+            return None
+        return (min if self.best == "min" else max)(finite, key=lambda point: point[1])
 
 
 class Chart(LineView, can_focus=False):
-    """Curves on axes; see the module.
+    """Curves; see the module.
 
     Args:
-        title: stands before the legend.
-        x_unit, y_unit: what the axes count.
-        empty: what shows when there is no point.
+        unit: of y.
+        x_unit: of x.
+        logarithmic: whether y is logarithmic.
+        empty: what shows when there are no values.
     """
 
-    DEFAULT_CSS = "Chart { height: 1fr; overflow-y: hidden; }"
+    DEFAULT_CSS = "Chart { overflow-y: hidden; min-height: 1; }"
 
     def __init__(
         self,
         *,
-        title: str = "",
-        x_unit: str = "",
-        y_unit: str = "",
-        empty: str = "no points yet",
+        unit: str = "",
+        x_unit: str = "step",
+        logarithmic: bool = False,
+        empty: str = "no values yet",
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._title, self._x_unit, self._y_unit, self._empty = title, x_unit, y_unit, empty
+        self._unit, self._x_unit, self._empty = unit, x_unit, empty
+        self._logarithmic = logarithmic
         self._series: list[Series] = []
-        self._log = False
-        self._window: tuple[float, float] | None = None
-        self._rows: list[list[Piece]] = []
-        self._drawn: object = None
+        self._picture: list[list[Piece]] = []
+        self._drawn_for: tuple[int, int] = (-1, -1)
 
-    def plot(self, series: Sequence[Series]) -> None:
+    @property
+    def logarithmic(self) -> bool:
+        """Whether y is logarithmic."""
+        return self._logarithmic
+
+    @logarithmic.setter
+    def logarithmic(self, logarithmic: bool) -> None:
+        self._logarithmic = logarithmic
+        self._redraw()
+
+    def show(self, series: Sequence[Series]) -> None:
         """Show these curves."""
         self._series = list(series)
         self._redraw()
 
-    @property
-    def log_axis(self) -> bool:
-        """Whether the y axis is logarithmic."""
-        return self._log
-
-    @log_axis.setter
-    def log_axis(self, log: bool) -> None:
-        self._log = log
-        self._redraw()
-
-    @property
-    def window(self) -> tuple[float, float] | None:
-        """The part of the x axis that shows; None for all of it."""
-        return self._window
-
-    @window.setter
-    def window(self, window: tuple[float, float] | None) -> None:
-        self._window = window
-        self._redraw()
-
     def render_line(self, y: int) -> Strip:
-        """One row of the picture."""
-        width = self.line_width
-        if self._drawn != (width, self.size.height):
-            self._rows = self._picture(width, self.size.height)
-            self._drawn = (width, self.size.height)
-        return self.line(self._rows[y] if y < len(self._rows) else [], width)
+        """One line of the picture."""
+        width, height = self.line_width, self.size.height
+        if self._drawn_for != (width, height):
+            self._picture, self._drawn_for = self._draw(width, height), (width, height)
+        return self.line(self._picture[y] if y < len(self._picture) else [], width)
 
     def _redraw(self) -> None:
-        """Repaint the rows that differ; if nobody sees them, only note that they are out of date."""
-        size = (self.line_width, self.size.height) if self.is_mounted else None
-        if size is None or size != self._drawn or not self.screen.is_current:
-            self._drawn = None
+        """Draw anew and repaint the rows that differ."""
+        if not self.is_mounted or self._drawn_for != (self.line_width, self.size.height):
+            self._drawn_for = (-1, -1)
             self.refresh()
             return
-        before, self._rows = self._rows, self._picture(*size)
-        for y, (old, new) in enumerate(zip(before, self._rows, strict=True)):
-            if old != new:
-                self.refresh_rows(y)
+        before, self._picture = self._picture, self._draw(*self._drawn_for)
+        for row in range(max(len(before), len(self._picture))):
+            if before[row : row + 1] != self._picture[row : row + 1]:
+                self.refresh_rows(row)
 
     # ---- the picture ------------------------------------------------------------------------------
 
-    def _picture(self, width: int, height: int) -> list[list[Piece]]:
-        """All rows: legend, curves beside the y axis, x axis, its labels."""
-        glyphs = self.glyphs
-        columns, rows = width - MARGIN - 1, height - 3
-        bounds = self._bounds()
-        if bounds is None or columns < 8 or rows < 2:
-            text = self._empty if bounds is None else "no room for a chart"
-            return [[(glyphs.text(text, width), "muted")], *[[] for _ in range(height - 1)]]
-        x_axis, y_axis = bounds
-        canvas = Canvas(glyphs, columns, rows)
-        curves = [
-            decimate(s.xs, s.ys, x_axis, columns * canvas.across, positive=self._log) for s in self._series
+    def _draw(self, width: int, height: int) -> list[list[Piece]]:
+        up = self._up()
+        if up is None:
+            return [[(self.glyphs.text(self._title(self._empty), width), "muted")]]
+        legend = self._legend(width)
+        if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+            return [legend]
+        across = Scale.around([x for s in self._series for x, _ in s.points if math.isfinite(x)])
+        canvas = Canvas(self.glyphs, width - LABEL - 1, height - 3)
+        marks = self._plot(canvas, across, up)
+        labels = self._labels(up, canvas.rows)
+        rows = [self._row(canvas, row, labels.get(row, ""), marks) for row in range(canvas.rows)]
+        return [legend, *rows, self._axis(canvas.columns), self._foot(across, width)]
+
+    def _up(self) -> Scale | None:
+        """The scale of y; None if there is nothing to show."""
+        kind = Scale(1.0, 10.0, log=self._logarithmic)
+        values = [y for s in self._series for x, y in s.points if math.isfinite(x) and kind.shows(y)]
+        return Scale.around(values, log=self._logarithmic) if values else None
+
+    def _plot(self, canvas: Canvas, across: Scale, up: Scale) -> dict[tuple[int, int], Piece]:
+        """Draw every curve; return what stands in front of them, by cell."""
+        marks: dict[tuple[int, int], Piece] = {}
+        for number, series in enumerate(self._series):
+            spans, gaps = thinned(series.points, across, up, canvas.across)
+            canvas.draw(spans, up, number)
+            for column in gaps:
+                marks[canvas.cell_of(column, canvas.down - 1)] = (self.glyphs.gap, "error bold")
+            if spans and len(self._series) > 1:
+                end = canvas.cell_of(spans[-1].column, canvas.row_of(up.fraction(spans[-1].last)))
+                marks[end] = (_digit(number), f"{series.tone} bold")
+            best = series.best_point
+            if best is not None and up.shows(best[1]):
+                column = round(across.fraction(best[0]) * (canvas.across - 1))
+                cell = canvas.cell_of(column, canvas.row_of(up.fraction(best[1])))
+                marks[cell] = (self.glyphs.best, f"{series.tone} bold")
+        return marks
+
+    def _row(self, canvas: Canvas, row: int, label: str, marks: dict[tuple[int, int], Piece]) -> list[Piece]:
+        pieces: list[Piece] = [(f"{label:>{LABEL - 1}} ", "muted"), (self.glyphs.vertical, "muted")]
+        tones = [series.tone for series in self._series]
+        cells = [
+            marks.get((column, row), (text, tones[curve] if curve >= 0 else "text"))
+            for column, (text, curve) in enumerate(canvas.rendered(row))
         ]
-        for number, (series, spans) in enumerate(zip(self._series, curves, strict=True)):
-            draw_curve(canvas, spans, y_axis, series.tone, number)
-        for number, (series, spans) in enumerate(zip(self._series, curves, strict=True)):
-            self._mark(canvas, series, spans, y_axis, number)
-        picture = [self._legend(width)]
-        picture += [[(self._y_label(row, rows, y_axis), "muted"), *canvas.line(row)] for row in range(rows)]
-        picture.append(
-            [(" " * MARGIN + glyphs.corner, "muted"), *self._floor(curves, columns, canvas.across)]
-        )
-        picture.append([(self._x_labels(x_axis, columns), "muted")])
-        return picture
+        runs = groupby(cells, key=lambda cell: cell[1])
+        return pieces + [("".join(text for text, _ in run), tone) for tone, run in runs]
 
-    def _bounds(self) -> tuple[Scale, Scale] | None:
-        """Both axes, or None without a point that can be shown."""
-        window = self._window
-        xs = [x for s in self._series if s.xs for x in (min(s.xs), max(s.xs))]
-        if not xs:
-            return None
-        ys = [y for s in self._series for y in _extremes(s, window, positive=self._log)]
-        if not ys:
-            return None
-        x_axis = Scale(*window) if window and window[1] > window[0] else nice_scale(min(xs), max(xs))
-        return x_axis, nice_scale(min(ys), max(ys), log=self._log)
+    def _labels(self, up: Scale, rows: int) -> dict[int, str]:
+        """Values beside the axis: both ends, and the middle where there is room."""
+        places = [0, rows - 1] if rows < 5 else [0, (rows - 1) // 2, rows - 1]
+        values = [up.value(1 - row / max(1, rows - 1)) for row in places]
+        texts = [spoken_number(value) for value in values]
+        for digits in (4, 5, 6):
+            if len(set(texts)) < len(texts):
+                texts = [spoken_number(value, digits) for value in values]
+        return {row: self.glyphs.text(text, LABEL - 1) for row, text in zip(places, texts, strict=True)}
 
-    def _mark(
-        self, canvas: Canvas, series: Series, spans: list[Span | None], axis: Scale, number: int
-    ) -> None:
-        """Put the curve's letter at its end and a mark at its best point."""
-        top = canvas.rows * canvas.down - 1
-        known = [(x, span) for x, span in enumerate(spans) if span is not None and not math.isnan(span.low)]
-        if not known:
-            return
-        x, span = known[-1]
-        last = span.last if not math.isnan(span.last) else span.high
-        if len(self._series) > 1:
-            canvas.put(x, round(axis.place(last) * top), LETTERS[number % 26], f"{series.tone} bold")
-        if series.best:
-            pick = min if series.best == "min" else max
-            x, span = pick(known, key=lambda item: item[1].low if series.best == "min" else item[1].high)
-            value = span.low if series.best == "min" else span.high
-            canvas.put(x, round(axis.place(value) * top), self.glyphs.best, "accent bold")
+    def _axis(self, columns: int) -> list[Piece]:
+        unit = self.glyphs.text("log" if self._logarithmic else "", LABEL - 1)
+        return [(f"{unit:>{LABEL - 1}} {self.glyphs.corner}{self.glyphs.horizontal * columns}", "muted")]
+
+    def _foot(self, across: Scale, width: int) -> list[Piece]:
+        """Ends of x, and its unit."""
+        left, right = spoken_number(across.low), f"{spoken_number(across.high)} {self._x_unit}".rstrip()
+        room = width - LABEL - 1 - len(left)
+        text = " " * (LABEL + 1) + left + self.glyphs.text(right, room).rjust(room)
+        return [(text, "muted")]
 
     def _legend(self, width: int) -> list[Piece]:
-        glyphs = self.glyphs
-        pieces: list[Piece] = [(glyphs.text(self._title) + "  ", "text bold")] if self._title else []
-        pieces.append((self._y_unit + (" (log)" if self._log else "") + "  ", "muted"))
+        """What is drawn, the last value of each curve, and its best."""
+        pieces: list[Piece] = [(self.glyphs.text(self._title(""), width), "text bold")]
+        room = width - cell_width(pieces[0][0])
         for number, series in enumerate(self._series):
-            letter = f"{LETTERS[number % 26]} " if len(self._series) > 1 else ""
-            pieces.append((f"{letter}{glyphs.text(series.name, 24)} ", f"{series.tone} bold"))
-            pieces.append((_summary(series, glyphs.best) + "  ", "muted"))
-        room = width
-        fitting: list[Piece] = []
-        for text, tone in pieces:
-            cut = glyphs.text(text, room)
-            fitting.append((cut, tone))
-            room -= cell_width(cut)
-        return fitting
+            text = self.glyphs.text(("  " if pieces[-1][0] else "") + self._told(number, series), room)
+            room -= cell_width(text)
+            pieces.append((text, series.tone))
+        return pieces
 
-    def _y_label(self, row: int, rows: int, axis: Scale) -> str:
-        """A number at the top, in the middle and at the bottom, and the axis."""
-        labelled = row in (0, rows // 2, rows - 1)
-        text = spoken_number(axis.value(1 - row / max(1, rows - 1))) if labelled else ""
-        return f"{text[:MARGIN]:>{MARGIN}}{self.glyphs.cross if labelled else self.glyphs.vertical}"
+    def _told(self, number: int, series: Series) -> str:
+        last = spoken_number(series.points[-1][1] if series.points else None)
+        digit = f"{_digit(number)} " if len(self._series) > 1 else ""
+        best = series.best_point
+        told = f"{digit}{series.name} {last}".strip()
+        if best is not None:
+            told += f" {self.glyphs.best}{spoken_number(best[1])} at {spoken_number(best[0])}"
+        return told
 
-    def _floor(self, curves: list[list[Span | None]], columns: int, across: int) -> list[Piece]:
-        """The x axis, marked where some curve was not a number."""
-        broken = {x // across for spans in curves for x, s in enumerate(spans) if s is not None and s.broken}
-        glyphs = self.glyphs
-        return [
-            (glyphs.gap, "error bold") if x in broken else (glyphs.horizontal, "muted")
-            for x in range(columns)
-        ]
-
-    def _x_labels(self, axis: Scale, columns: int) -> str:
-        left = spoken_number(axis.low)
-        middle = spoken_number(axis.value(0.5))
-        right = f"{spoken_number(axis.high)} {self.glyphs.text(self._x_unit)}".rstrip()
-        room = columns - len(left) - cell_width(right)
-        if room < len(middle) + 4:
-            return " " * (MARGIN + 1) + self.glyphs.text(left + " " * max(1, room) + right, columns)
-        before = max(1, columns // 2 - len(left) - len(middle) // 2)
-        after = " " * max(1, room - before - len(middle))
-        return " " * (MARGIN + 1) + left + " " * before + middle + after + right
+    def _title(self, rest: str) -> str:
+        return f"{self._unit}: {rest}" if self._unit and rest else self._unit or rest
 
 
-def _extremes(series: Series, window: tuple[float, float] | None, *, positive: bool) -> list[float]:
-    """Least and greatest value that can be shown."""
-    ys: Sequence[float] = series.ys
-    if window is not None:
-        ys = [y for x, y in zip(series.xs, ys, strict=True) if window[0] <= x <= window[1]]
-    if not ys:
-        return []
-    if not math.isfinite(sum(ys)) or positive:
-        ys = [y for y in ys if math.isfinite(y) and (y > 0 or not positive)]
-    return [min(ys), max(ys)] if ys else []
-
-
-def _summary(series: Series, best: str) -> str:
-    """The last value, the best one and where it was, and how many were not numbers."""
-    if not series.ys:
-        return "-"
-    text = spoken_number(series.ys[-1])
-    good = [(y, x) for x, y in zip(series.xs, series.ys, strict=True) if math.isfinite(y)]
-    if series.best and good:
-        y, x = min(good) if series.best == "min" else max(good, key=lambda pair: pair[0])
-        text += f" {best}{spoken_number(y)}@{spoken_number(x)}"
-    lost = len(series.ys) - len(good)
-    return f"{text} {lost} not finite" if lost else text
+def _digit(number: int) -> str:
+    """`1` for the first curve; beyond nine a plus."""
+    return str(number + 1) if number < 9 else "+"

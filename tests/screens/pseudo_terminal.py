@@ -37,6 +37,7 @@ class Terminal:
         answers: whether the terminal answers questions (cursor position, synchronised output).
         ignored: signals the program is started with ignored, as by nohup.
         before: what else to do in the child before the program starts.
+        emulate: whether to keep a picture; without one, large outputs are read faster.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Terminal:
         answers: bool = True,
         ignored: Sequence[signal.Signals] = (),
         before: Callable[[], None] | None = None,
+        emulate: bool = True,
     ) -> None:
         self.columns, self.rows, self.answers = columns, rows, answers
         self.data = bytearray()
+        self._emulate = emulate
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self._rest = b""
@@ -151,6 +154,8 @@ class Terminal:
         self.data += data
         if self.answers:
             self._answer(data)
+        if not self._emulate:
+            return
         data = self._rest + data
         cut = data.rfind(b"\x1b", max(0, len(data) - 16))
         data, self._rest = (data[:cut], data[cut:]) if cut >= 0 and not _complete(data[cut:]) else (data, b"")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from stage import Stage
 from textual.widget import Widget
@@ -11,7 +9,6 @@ from textual.widget import Widget
 from pipeline.engine.state import StageState
 from screens.terminal.glyphs import ASCII, BRAILLE
 from screens.widgets.bars import Bar, Bars
-from screens.widgets.chart import Chart, Series
 from screens.widgets.columns import Column
 from screens.widgets.journal_log import JournalLog
 from screens.widgets.table import Table
@@ -54,20 +51,6 @@ def a_log() -> JournalLog:
     return log
 
 
-def a_chart() -> Chart:
-    chart = Chart(title="train", x_unit="step", y_unit="loss")
-    xs = list(range(2000))
-    ys = [3 * math.exp(-x / 400) + 0.1 + 0.05 * math.sin(x * 1.7) for x in xs]
-    ys[700:780] = [math.nan] * 80
-    chart.plot(
-        [
-            Series("train", xs, ys),
-            Series("val", xs[::100], [3.2 * math.exp(-x / 500) + 0.2 for x in xs[::100]], "accent", "min"),
-        ]
-    )
-    return chart
-
-
 def bars() -> Bars:
     return Bars(
         [
@@ -89,7 +72,7 @@ def bars() -> Bars:
 @pytest.mark.parametrize(
     ("look", "size"), [*((look, (80, 24)) for look in LOOKS), ("dark", (160, 48))], ids=[*LOOKS, "large"]
 )
-@pytest.mark.parametrize("make", [a_table, a_log, a_chart, bars])
+@pytest.mark.parametrize("make", [a_table, a_log, bars])
 def test_picture(snap_compare, make, look: str, size: tuple[int, int]) -> None:
     glyphs, theme = LOOKS[look]
     widget: Widget = make()
