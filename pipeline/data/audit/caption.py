@@ -93,25 +93,38 @@ def _known(place: Path, path: Path) -> Caption | None:
 
 def read_caption(annotation: str) -> Caption:
     """Read and parse one caption; never raises for what the file is."""
-    import h5py
-
-    path = Path(annotation)
     try:
-        with h5py.File(path, "r") as file:
-            name = next((name for name in ("caption", "captions") if name in file), None)
-            if name is None:
-                return Caption(parse_status="missing", error="the annotation has no caption")
-            raw = file[name][()]
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        text = caption_json(Path(annotation))
+    except KeyError:
+        return Caption(parse_status="missing", error="the annotation has no caption")
+    except (OSError, ValueError) as error:
         return Caption(parse_status="failed", error=first_line(error))
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     size = len(text.encode("utf-8", "replace"))
     try:
-        if not text.lstrip().startswith(("{", "[")):
-            text = _beside(path, text)
         return Caption(parse_status="ok", json_bytes=size, text=caption_text(json.loads(text)))
     except (ValueError, RecursionError) as error:
         return Caption(parse_status="failed", json_bytes=size, error=first_line(error))
+
+
+def caption_json(annotation: Path) -> str:
+    """The caption's text, from the annotation or from the file beside it that it names.
+
+    Raises:
+        KeyError: the annotation has no caption.
+        OSError, ValueError: the annotation cannot be read, or the caption is neither JSON nor such a path.
+    """
+    import h5py
+
+    try:
+        with h5py.File(annotation, "r") as file:
+            name = next((name for name in ("caption", "captions") if name in file), None)
+            raw = file[name][()] if name else None
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(first_line(error)) from None
+    if raw is None:
+        raise KeyError("caption")
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    return text if text.lstrip().startswith(("{", "[")) else _beside(annotation, text)
 
 
 def _beside(annotation: Path, text: str) -> str:
