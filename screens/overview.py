@@ -46,7 +46,7 @@ def _gate(verdict: Verdict | None, glyphs: Glyphs) -> Shown:
 def _progress(value: tuple[float | None, float | None], glyphs: Glyphs) -> Shown:
     done, total = value
     if not total or done is None:
-        return "-" if done is None else f"{spoken_number(done)} done", "muted"
+        return f"{spoken_number(done)} done" if done else "-", "muted"
     return f"{glyphs.bar(done / total, _BAR)} {int(min(1.0, done / total) * 100):3}%", "primary"
 
 
