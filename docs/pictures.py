@@ -41,7 +41,8 @@ def main() -> None:
                 run = demo.create(workspace, registry)
                 operations.start(run, registry, until=until)
                 operations.wait(run, registry, timeout_s=120)
-            asyncio.run(_photograph(Console(WorkspaceFeed(workspace, registry), capabilities=_terminal())))
+            feed = WorkspaceFeed(workspace, registry, run.run_id)
+            asyncio.run(_photograph(Console(feed, capabilities=_terminal())))
         finally:
             demo.stop_hub(workspace)
 
