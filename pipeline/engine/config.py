@@ -27,9 +27,7 @@ from pipeline.engine.paths import CONFIG_FILE, WorkspacePaths
 ENV_PREFIX = "XOPS_"
 
 #: Environment variables with the prefix that are not configuration keys.
-ENV_RESERVED = frozenset(
-    {"XOPS_WORKSPACE", "XOPS_DISPLAY", "XOPS_GLYPHS", "XOPS_PUBLISHED", "XOPS_REGISTRY"}
-)
+ENV_RESERVED = frozenset({"XOPS_WORKSPACE", "XOPS_DISPLAY", "XOPS_GLYPHS", "XOPS_PUBLISHED", "XOPS_REGISTRY"})
 
 
 class DatasetConfig(Struct, frozen=True, forbid_unknown_fields=True):

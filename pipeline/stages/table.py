@@ -42,6 +42,46 @@ _STAGES = (
         stall_s=120.0,
         primary=("staged.json",),
     ),
+    StageSpec(
+        name="discover",
+        summary="look into every staged episode: whole, degraded, damaged or absent",
+        module="pipeline.stages.discover",
+        needs=("select", "download"),
+        resume="episode",
+        gate="every selected episode is usable or taken out with a reason",
+        grace_s=10.0,
+        primary=("source_discovery.json", "qa.json"),
+    ),
+    StageSpec(
+        name="manifest",
+        summary="list every usable episode with its split, sizes, modalities and labels",
+        module="pipeline.stages.manifest",
+        needs=("select", "discover"),
+        resume="episode",
+        gate="no session in two splits; selected = used + skipped, each with a reason",
+        waivable=False,
+        grace_s=10.0,
+        primary=("episode_manifest.json",),
+    ),
+    StageSpec(
+        name="audit",
+        summary="measure how alike the splits are, propose swaps, have a person look",
+        module="pipeline.stages.audit",
+        needs=("select", "manifest"),
+        resume="episode",
+        gate="balance within limits; a person has read the report",
+        grace_s=10.0,
+        primary=("content_balance.html",),
+    ),
+    StageSpec(
+        name="index",
+        summary="make exported windows a neutral index that every backbone can read",
+        module="pipeline.stages.index",
+        needs=("audit",),
+        gate="schema valid, rows conserved, label options from train, media present",
+        grace_s=10.0,
+        primary=("window_index.jsonl",),
+    ),
 )
 
 _RECIPES = (
@@ -49,6 +89,16 @@ _RECIPES = (
         name="stage_here",
         summary="access, selection and a verified download to this host, without a relay",
         stages=("access", "select", "download"),
+    ),
+    Recipe(
+        name="prepare_data",
+        summary="stage_here, then discovery, manifest and the content audit",
+        stages=("access", "select", "download", "discover", "manifest", "audit"),
+    ),
+    Recipe(
+        name="index_dataset",
+        summary="the neutral window index of an existing dataset.jsonl (--set index.dataset=FILE)",
+        stages=("index",),
     ),
     Recipe(
         name="demo",
