@@ -1,7 +1,8 @@
 """One function over many episodes in several processes, where any episode may kill its process.
 
-HDF5 and MP4 libraries can crash on damaged files. A crash takes the pool down; the episodes that were in
-work are then repeated one at a time, each in a process of its own, so that only the guilty one fails.
+HDF5 and MP4 libraries can crash or hang on damaged files and file systems. Only as many episodes are handed
+out as there are workers, so when a process dies or overstays, the few in work are known: each is repeated
+alone at the end, and only the guilty one fails.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,8 +23,9 @@ from msgspec import Struct
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Seconds between two looks at whether the work was cancelled.
-POLL_S = 0.5
+#: Seconds between two looks at whether the work was cancelled, that an idle worker gets to end by itself,
+#: and that one item may take.
+POLL_S, GRACE_S, LIMIT_S = 0.5, 1.0, 900.0
 
 _PR_SET_PDEATHSIG = 1
 
@@ -44,6 +48,7 @@ def run_pool(
     items: Sequence[Item],
     *,
     workers: int = 0,
+    limit_s: float = LIMIT_S,
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome[Item, Result]]:
     """Apply `function` to every item, in processes; yields each outcome as soon as it is known.
@@ -52,53 +57,60 @@ def run_pool(
         function: importable, and so are its arguments and results; what it raises becomes an error outcome.
         items: what to work on; each yields exactly one outcome.
         workers: processes; 0 takes one per core.
+        limit_s: longest time one item may take.
         check_cancelled: called about twice a second; whatever it raises stops all workers.
     """
+    queue, suspects = deque(items), list[Item]()
     workers = max(1, min(workers or default_workers(), len(items)))
-    suspects: list[Item] = []
-    for item, outcome in _attempt(function, items, workers, check_cancelled):
-        if outcome is None:
-            suspects.append(item)
-        else:
-            yield outcome
+    while queue:
+        for item, outcome in _attempt(function, queue, workers, limit_s, check_cancelled):
+            if outcome is None:
+                suspects.append(item)
+            else:
+                yield outcome
     for item in suspects:
-        ((_, outcome),) = _attempt(function, [item], 1, check_cancelled)
-        yield outcome or Outcome(item, None, "the process that read it died")
+        ((_, outcome),) = _attempt(function, deque([item]), 1, limit_s, check_cancelled)
+        yield outcome or Outcome(item, None, f"its process died, or took longer than {limit_s:g} s")
 
 
 def _attempt(
     function: Callable[[Item], Result],
-    items: Sequence[Item],
+    queue: deque[Item],
     workers: int,
+    limit_s: float,
     check_cancelled: Callable[[], None],
 ) -> Iterator[tuple[Item, Outcome[Item, Result] | None]]:
-    """Outcomes by item; None for those whose pool died before they were done."""
+    """Work off `queue` in one pool; if it breaks, items in work yield None and the rest stays queued."""
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise)
+    working: dict[Future[Result], tuple[Item, float]] = {}
     try:
-        futures: dict[Future[Result], Item] = {}
-        for item in items:
-            try:
-                futures[pool.submit(function, item)] = item
-            except BrokenProcessPool:  # an earlier item has already brought it down
-                yield item, None
-        waiting = set(futures)
-        while waiting:
+        while queue or working:
             check_cancelled()
-            done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            while queue and len(working) < workers:
+                future = pool.submit(function, queue[0])
+                working[future] = (queue.popleft(), time.monotonic())
+            done, _ = wait(working, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            late = min(begun for _, begun in working.values()) < time.monotonic() - limit_s
+            if (late and not done) or any(
+                isinstance(future.exception(), BrokenProcessPool) for future in done
+            ):
+                yield from ((item, None) for item, _ in working.values())
+                return
             for future in done:
-                yield futures[future], _outcome(futures[future], future)
+                item, _ = working.pop(future)
+                yield item, _outcome(item, future)
+    except BrokenProcessPool:  # a worker died between two submissions
+        yield from ((item, None) for item, _ in working.values())
     finally:
         _stop(pool)
 
 
-def _outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result] | None:
-    try:
-        return Outcome(item, future.result())
-    except BrokenProcessPool:
-        return None
-    except Exception as error:  # noqa: BLE001 - the process boundary: what a worker raised becomes a record
-        return Outcome(item, None, f"{type(error).__name__}: {error}")
+def _outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
+    error = future.exception()
+    return (
+        Outcome(item, None, f"{type(error).__name__}: {error}") if error else Outcome(item, future.result())
+    )
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
@@ -106,7 +118,7 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     processes = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
-        process.join(timeout=1)
+        process.join(timeout=GRACE_S)
         if process.is_alive():
             process.kill()
 

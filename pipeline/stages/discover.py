@@ -42,6 +42,7 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         data_roots: directories of staged episodes, the first that has an episode counts; empty takes the
             root that staging registered, else the training host's in the workspace, else `data/` there.
         selection: selection file for a run without a `select` stage; empty looks at whatever is staged.
+        listing: a file listing of the Hub on disk, to say what is there of what is missing here.
         target_episodes: usable episodes wanted; 0 wants all selected ones that nobody took out.
         qa: look into the files, not only at their names and sizes.
         limits: what is still good.
@@ -51,6 +52,7 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     data_roots: tuple[str, ...] = ()
     selection: str = ""
+    listing: str = ""
     target_episodes: Annotated[int, Meta(ge=0)] = 0
     qa: bool = True
     limits: Limits = Limits()
@@ -186,12 +188,17 @@ def _publish_discovery(
 ) -> None:
     from pipeline.data.discover import source_discovery
     from pipeline.engine.files import publish_json
+    from pipeline.hub.listing import read_listing
 
+    named = context.params.listing
+    listing = read_listing(Path(named).expanduser()) if named else None
     answer = source_discovery(
         staged,
         target=context.params.target_episodes or len(staged),
         workspace=str(context.workspace.root),
         data_root=str(roots[0]),
         unselected=unselected,
+        hub_files=[file.path for file in listing.files] if listing else (),
+        hub_repo=listing.repo_id if listing else "",
     )
     publish_json(context.out / "source_discovery.json", answer)

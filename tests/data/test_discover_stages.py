@@ -16,7 +16,7 @@ from pipeline.engine.context import StageContext, loose_context
 from pipeline.engine.errors import NotFoundError, UsageError
 from pipeline.engine.files import read_json
 from pipeline.hub.choose import choose
-from pipeline.hub.listing import make_listing
+from pipeline.hub.listing import make_listing, write_listing
 from pipeline.hub.pool import SelectRules, make_pool
 from pipeline.hub.selection import read_selection, write_selection
 from pipeline.hub.types import RemoteFile
@@ -65,6 +65,7 @@ class Run:
             drop_bottom_training_percentile=0,
         )
         listing = make_listing("acme/xp", "0123456789abcdef0123456789abcdef01234567", files)
+        write_listing(folder / "listing.json", listing)
         write_selection(folder / "select" / "selection.json", choose(make_pool(listing, rules)))
 
     def stage(self, module: Any, **params: Any) -> StageContext:
@@ -94,9 +95,10 @@ def failed(context: StageContext) -> set[str]:
 
 
 def test_a_whole_root_goes_through(run: Run) -> None:
-    assert failed(run.stage(discover, workers=2)) == set()
+    assert failed(run.stage(discover, workers=2, listing=str(run.folder / "listing.json"))) == set()
     answer = read_json(run.outs["discover"] / "source_discovery.json")
     assert answer["local"]["num_complete_episodes"] == SESSIONS
+    assert answer["huggingface"]["num_complete_episodes"] == SESSIONS
     made = run.stage(manifest, workers=1)
     assert failed(made) == set()
     listed = read_manifest(made.out / "episode_manifest.json")

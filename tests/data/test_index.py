@@ -339,6 +339,15 @@ def test_a_changed_byte_does_not_validate(tmp_path: Path) -> None:
     assert any("sha256" in issue.field for issue in validate_index(path))
 
 
+def test_rows_that_are_not_accounted_for_do_not_validate(tmp_path: Path) -> None:
+    build(tmp_path, rows(1, 3))
+    path = tmp_path / "index" / "window_index_manifest.json"
+    manifest = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**manifest, "num_source_rows": 4}))
+    (issue,) = validate_index(tmp_path / "index")
+    assert str(issue).endswith("num_source_rows: 4, but 3 are accounted for")
+
+
 def test_the_list_of_issues_is_bounded(tmp_path: Path) -> None:
     build(tmp_path, rows(1, 30))
     path = tmp_path / "index" / "window_index.jsonl"

@@ -92,7 +92,7 @@ def category_colours(balance: Balance) -> Mapping[str, str]:
     return {
         category: "#8a8a8a"
         if category in ("uncategorized", "unparsed")
-        else f"hsl({(index * 137) % 360} 55% {46 + 12 * (index % 3)}%)"
+        else f"hsl({(index * 137) % 360} 50% {34 + 9 * (index % 3)}%)"
         for index, category in enumerate(balance.counts)
     }
 
