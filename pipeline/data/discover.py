@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from pipeline.data.qa.episode import ANNOTATION, FILES, MAIN_VIDEO, VIDEOS
+from pipeline.data.layout import ANNOTATION, FILES, MAIN_VIDEO, VIDEOS
 from pipeline.data.qa.record import EpisodeQa
 from pipeline.data.splits import episode_id
 from pipeline.engine.gates import Check

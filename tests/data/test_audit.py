@@ -48,7 +48,7 @@ def test_a_caption_is_read(tmp_path: Path, name: str) -> None:
 
 def test_a_caption_may_be_a_path_inside_the_episode(tmp_path: Path) -> None:
     path = annotation(tmp_path / "ep1", "captions/a.json")
-    assert "cannot be read" in read_caption(str(path)).error
+    assert "No such file" in read_caption(str(path)).error
     (tmp_path / "ep1" / "captions").mkdir()
     (tmp_path / "ep1" / "captions" / "a.json").write_text(json.dumps(caption(60)))
     assert read_caption(str(path)).parse_status == "ok"

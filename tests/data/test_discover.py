@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from pipeline.data.discover import (
-    FILES,
     Staged,
     Wanted,
     discovery_checks,
@@ -18,6 +17,7 @@ from pipeline.data.discover import (
     source_discovery,
     with_qa,
 )
+from pipeline.data.layout import FILES
 from pipeline.data.qa.episode import QaTask, check_episode
 from pipeline.data.qa.record import Limits
 from tests.data.tiny import write_episode, write_video

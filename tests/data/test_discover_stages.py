@@ -284,7 +284,7 @@ def test_missing_media_are_counted_by_the_gate(run: Run) -> None:
 
 
 def test_names_of_files_are_the_hubs() -> None:
-    from pipeline.data.qa.episode import FILES as LOOKED_AT
+    from pipeline.data.layout import FILES as LOOKED_AT
     from pipeline.hub.names import EPISODE_FILES
 
     assert LOOKED_AT == EPISODE_FILES == FILES

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.data.layout import MODALITIES
 from pipeline.data.manifest.build import (
     Chosen,
     Description,
@@ -17,7 +18,6 @@ from pipeline.data.manifest.build import (
 )
 from pipeline.data.manifest.checks import manifest_checks
 from pipeline.data.manifest.record import (
-    MODALITIES,
     LabelStats,
     Manifest,
     ManifestEpisode,

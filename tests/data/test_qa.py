@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from pipeline.data.layout import FILES
 from pipeline.data.qa.annotation import timestamps
-from pipeline.data.qa.episode import FILES, QaTask, check_episode, file_identity
+from pipeline.data.qa.episode import QaTask, check_episode, file_identity
 from pipeline.data.qa.quarantine import overruled, quarantined, read_quarantine, record_act, record_failures
 from pipeline.data.qa.record import EpisodeQa, Limits
 from pipeline.data.qa.run import qa_checks, run_qa
@@ -187,7 +188,8 @@ def test_a_truncated_main_video_fails(episode: Path) -> None:
     assert ("fail", "fisheye_cam0.mp4", "mp4_opens") in named(look(episode))
 
 
-def test_a_video_whose_index_promises_more_than_there_is(episode: Path) -> None:
+@pytest.mark.parametrize("cut", [5, 1000])
+def test_a_video_whose_index_promises_more_than_there_is(episode: Path, cut: int) -> None:
     """An index at the front opens although the frames behind it are cut off."""
     import av
 
@@ -201,7 +203,7 @@ def test_a_video_whose_index_promises_more_than_there_is(episode: Path) -> None:
                 target.mux(packet)
     data = front.read_bytes()
     front.unlink()
-    path.write_bytes(data[: len(data) - 1000])
+    path.write_bytes(data[: len(data) - cut])
     assert ("fail", "fisheye_cam0.mp4", "last_frame") in named(look(episode))
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from pipeline.data.audit.rows import Caption
+from pipeline.data.captions import caption_json
 from pipeline.data.pool import run_pool
 from pipeline.data.qa.record import first_line
 from pipeline.data.taxonomy import caption_text
+from pipeline.engine.errors import DamagedFileError
 from pipeline.engine.files import publish_bytes
 from pipeline.engine.log import Emit
 
@@ -93,11 +95,13 @@ def _known(place: Path, path: Path) -> Caption | None:
 
 def read_caption(annotation: str) -> Caption:
     """Read and parse one caption; never raises for what the file is."""
+    path = Path(annotation)
     try:
-        text = caption_json(Path(annotation))
-    except KeyError:
-        return Caption(parse_status="missing", error="the annotation has no caption")
-    except (OSError, ValueError) as error:
+        text = stored_caption(path)
+        if text is None:
+            return Caption(parse_status="missing", error="the annotation has no caption")
+        text = caption_json(text, path.parent)
+    except (OSError, DamagedFileError) as error:
         return Caption(parse_status="failed", error=first_line(error))
     size = len(text.encode("utf-8", "replace"))
     try:
@@ -106,12 +110,12 @@ def read_caption(annotation: str) -> Caption:
         return Caption(parse_status="failed", json_bytes=size, error=first_line(error))
 
 
-def caption_json(annotation: Path) -> str:
-    """The caption's text, from the annotation or from the file beside it that it names.
+def stored_caption(annotation: Path) -> str | None:
+    """What the annotation holds as its caption; None if it has none.
 
     Raises:
-        KeyError: the annotation has no caption.
-        OSError, ValueError: the annotation cannot be read, or the caption is neither JSON nor such a path.
+        OSError: it is no readable HDF5 file.
+        DamagedFileError: its caption is no text.
     """
     import h5py
 
@@ -119,23 +123,6 @@ def caption_json(annotation: Path) -> str:
         with h5py.File(annotation, "r") as file:
             name = next((name for name in ("caption", "captions") if name in file), None)
             raw = file[name][()] if name else None
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(first_line(error)) from None
-    if raw is None:
-        raise KeyError("caption")
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
-    return text if text.lstrip().startswith(("{", "[")) else _beside(annotation, text)
-
-
-def _beside(annotation: Path, text: str) -> str:
-    """The file a caption that is a relative path names; it may not leave the episode's folder."""
-    path = PurePosixPath(text.strip())
-    if path.is_absolute() or ".." in path.parts or not text.strip().isprintable():
-        raise ValueError(f"the caption is neither JSON nor a path inside the episode: {text[:80]!r}")
-    target = annotation.parent / path
-    if not target.resolve().is_relative_to(annotation.parent.resolve()):
-        raise ValueError(f"the caption's path leads out of the episode: {text[:80]!r}")
-    try:
-        return target.read_text("utf-8", "replace")
-    except OSError:
-        raise ValueError(f"the caption names a file that cannot be read: {text[:80]!r}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(f"the caption cannot be read: {first_line(error)}") from None
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else None if raw is None else str(raw)

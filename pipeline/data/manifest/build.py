@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pipeline.data.layout import ANNOTATION, FILES, VIDEOS, VIEWER_FILE
 from pipeline.data.manifest.record import (
     FileEntry,
     LabelStats,
@@ -22,10 +23,7 @@ from pipeline.data.manifest.record import (
     Missing,
     VideoEntry,
 )
-from pipeline.data.qa.episode import ANNOTATION, FILES, VIDEOS
 from pipeline.data.splits import FRACTIONS, SEED, SPLITS, Split, episode_id, random_split, session_of
-
-VIEWER_FILE = "visualization.rrd"
 
 
 class Windowing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

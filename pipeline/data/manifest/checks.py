@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.data.layout import MODALITIES
 from pipeline.data.leakage import LeakFinder
 from pipeline.data.manifest.build import Chosen
-from pipeline.data.manifest.record import MODALITIES, Manifest
+from pipeline.data.manifest.record import Manifest
 from pipeline.data.splits import SPLITS, split_hash
 from pipeline.engine.gates import Check
 

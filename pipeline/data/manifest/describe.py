@@ -6,24 +6,31 @@ Reads frame names and the caption; no large array. Episodes without SLAM frame n
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from pipeline.data.captions import caption_json, parse_caption
+from pipeline.data.frames import CurrentResolver, FrameTable
+from pipeline.data.labels import propagate
+from pipeline.data.layout import ANNOTATION, MODALITIES
 from pipeline.data.manifest.build import Description, Windowing
-from pipeline.data.manifest.labels import FrameNames, frame_labels, label_stats
-from pipeline.data.manifest.record import MODALITIES, LabelStats
+from pipeline.data.manifest.record import LabelStats, PerTarget
 from pipeline.data.pool import run_pool
-from pipeline.data.qa.episode import ANNOTATION, file_identity
+from pipeline.data.qa.episode import file_identity
 from pipeline.data.qa.record import first_line
 from pipeline.data.splits import episode_id
-from pipeline.data.taxonomy import caption_text
+from pipeline.data.windows import majority, window_starts
+from pipeline.engine.errors import DamagedFileError
 from pipeline.engine.files import publish_bytes
 from pipeline.engine.log import Emit
+
+if TYPE_CHECKING:
+    import h5py
 
 #: Arrays that tell the number of frames where there are no frame names, in the published order.
 FALLBACKS = ("hand_mocap/left_joints_3d", "depth/depth", "full_body_mocap/keypoints")
@@ -41,46 +48,70 @@ def describe_episode(task: DescribeTask) -> Description:
     """Describe one episode; an unreadable annotation is a `problem`, never an exception."""
     import h5py
 
+    annotation = Path(task.folder) / ANNOTATION
     try:
-        with h5py.File(Path(task.folder) / ANNOTATION, "r") as file:
-            names = frame_names(file)
+        with h5py.File(annotation, "r") as file:
+            table = frame_table(file)
             flags = {flag: path in file for flag, path in MODALITIES.items()}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         return Description(problem=f"the annotation cannot be read: {first_line(error)}")
-    labels = LabelStats(num_labeled_windows={"action": 0, "subtask": 0})
-    caption = _caption(Path(task.folder) / ANNOTATION)
-    if caption is not None:
-        windowing: dict[str, Any] = msgspec.to_builtins(task.windowing)
-        main_task = caption_text(caption).main_task
-        labels = label_stats(main_task, frame_labels(caption, FrameNames(names)), **windowing)
-    return Description(frame_count=len(names), modalities=flags, labels=labels)
+    return Description(
+        frame_count=table.count, modalities=flags, labels=count_labels(annotation, table, task.windowing)
+    )
 
 
-def frame_names(file: Any) -> list[str]:
-    """The name of every frame: SLAM's, else made of the video's device timestamps, else numbered."""
+def frame_table(file: h5py.File) -> FrameTable:
+    """The frames of an annotation: by SLAM's names, else by the video's device timestamps.
+
+    The number of frames is the published one: of the names, else of the first array that has frames.
+    """
     from pipeline.data.qa.annotation import timestamps
 
     if "slam/frame_names" in file:
         values = file["slam/frame_names"][:]
-        return [
-            value.decode("utf-8", "replace").strip("\0 ") if isinstance(value, bytes) else str(value)
-            for value in values
-        ]
+        return FrameTable.of_names(
+            [v.decode("utf-8", "replace").strip("\0 ") if isinstance(v, bytes) else str(v) for v in values]
+        )
     rows = next((file[name].shape[0] for name in FALLBACKS if name in file), 0)
+    clock = None
     if "video/device_timestamp" in file:
         clock = timestamps(file["video/device_timestamp"][:])
-        if clock.size == rows or not rows:
-            return [str(time) for time in clock]
-    return [f"frame_{index:06d}.jpg" for index in range(rows)]
+        rows = rows or clock.size
+    return FrameTable(rows, (), clock if clock is not None and clock.size == rows else None)
 
 
-def _caption(annotation: Path) -> Any:
-    from pipeline.data.audit.caption import caption_json
+def count_labels(annotation: Path, table: FrameTable, windowing: Windowing) -> LabelStats:
+    """Frames and windows per label; nothing where there is no usable caption (the audit tells why)."""
+    from pipeline.data.audit.caption import stored_caption
 
     try:
-        return json.loads(caption_json(annotation))
-    except (OSError, KeyError, ValueError, RecursionError):
-        return None  # the audit tells why
+        text = stored_caption(annotation)
+        caption = parse_caption(caption_json(text, annotation.parent)) if text is not None else None
+    except (OSError, DamagedFileError):
+        caption = None
+    if caption is None:
+        return LabelStats(num_labeled_windows={"action": 0, "subtask": 0})
+    labels = propagate(caption, CurrentResolver(table), table.count)
+    targets = (labels.action, labels.subtask)
+    windows = [_window_labels(target, windowing) for target in targets]
+    return LabelStats(
+        main_task=caption.main_task,
+        segments=len(labels.segments),
+        frame_labels=PerTarget(*(_most_common(filter(None, target)) for target in targets)),
+        window_labels=PerTarget(*(_most_common(found) for found in windows)),
+        num_labeled_windows={"action": len(windows[0]), "subtask": len(windows[1])},
+    )
+
+
+def _window_labels(labels: Sequence[str], windowing: Windowing) -> list[str]:
+    size = windowing.window_frames
+    starts = window_starts(len(labels), size, windowing.stride_frames)
+    found = (majority(labels[start : start + size], windowing.min_label_fraction)[0] for start in starts)
+    return [label for label in found if label]
+
+
+def _most_common(labels: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(labels).most_common())
 
 
 class _Cached(Struct):

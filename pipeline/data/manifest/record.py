@@ -16,21 +16,6 @@ from pipeline.engine.errors import DamagedFileError, NotFoundError
 
 FILE = "episode_manifest.json"
 
-#: Manifest flag -> HDF5 path whose existence it states; formats section 1.3.
-MODALITIES = {
-    "calibration": "calibration",
-    "slam_pose": "slam/quat_wxyz",
-    "slam_point_cloud": "slam/point_cloud",
-    "depth": "depth/depth",
-    "depth_confidence": "depth/confidence",
-    "hand_mocap": "hand_mocap/left_joints_3d",
-    "body_mocap": "full_body_mocap/keypoints",
-    "contacts": "full_body_mocap/contacts",
-    "imu": "imu/accel_xyz",
-    "caption": "caption",
-    "captions": "captions",
-}
-
 Counts = dict[str, int]
 
 

@@ -16,10 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.layout import ANNOTATION
 from pipeline.data.qa.calibration import calibration_problems
 from pipeline.data.qa.record import Findings, Limits, first_line
-
-FILE = "annotation.hdf5"
 
 #: The groups of a complete annotation (formats section 1.2); the caption beside them is asked for by itself.
 GROUPS = (
@@ -60,7 +59,7 @@ def check_annotation(path: Path, limits: Limits) -> tuple[dict[str, Any], Findin
     Facts: `frames`, `seconds` and `fps` by the device clock, `imu_hz`, `imu_drift_s`, `invalid_frames`,
     `caption_bytes`, `segments`, `missing_groups`; absent where the file does not say.
     """
-    found = Findings(FILE)
+    found = Findings(ANNOTATION)
     facts: dict[str, Any] = {}
     try:
         with h5py.File(path, "r") as file:

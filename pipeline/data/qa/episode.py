@@ -9,21 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pipeline.data.layout import ANNOTATION, FILES, MAIN_VIDEO
 from pipeline.data.qa.record import EpisodeQa, Finding, Findings, Limits
-
-ANNOTATION = "annotation.hdf5"
-VIDEOS = (
-    "fisheye_cam0.mp4",
-    "fisheye_cam1.mp4",
-    "fisheye_cam2.mp4",
-    "fisheye_cam3.mp4",
-    "stereo_left.mp4",
-    "stereo_right.mp4",
-)
-FILES = (ANNOTATION, *VIDEOS)
-
-#: The camera whose sound the project uses; an episode without it is of no use.
-MAIN_VIDEO = VIDEOS[0]
 
 _ORDER = {"fail": 0, "warn": 1, "note": 2}
 
