@@ -28,6 +28,9 @@ from screens.terminal.glyphs import ASCII, BLOCK, BRAILLE, SETS, Glyphs
 #: Below this the screens give way to one line of status.
 MINIMUM_COLUMNS, MINIMUM_ROWS = 60, 15
 
+#: Set where a browser is the terminal (textual-serve): its streams are pipes, and it can show everything.
+_BROWSER = "TEXTUAL_DRIVER"
+
 _DUMB = ("", "dumb", "unknown")
 _ASCII_TERMS = ("vt", "ansi", "wyse", "hp", "tvi", "adm")
 _TRUE_COLOUR_TERMS = ("-direct", "kitty", "alacritty", "foot", "ghostty", "wezterm", "iterm2")
@@ -133,6 +136,8 @@ def is_tiny(columns: int, rows: int) -> bool:
 
 def _obstacle(around: Surroundings) -> str:
     """Why the screen cannot be taken over; empty if it can."""
+    if _BROWSER in around.env:
+        return ""
     streams = {"stdin": around.stdin_tty, "stdout": around.stdout_tty, "stderr": around.stderr_tty}
     missing = [name for name, tty in streams.items() if not tty]
     if missing:
@@ -144,6 +149,8 @@ def _obstacle(around: Surroundings) -> str:
 
 def _colour(env: Mapping[str, str]) -> Colour:
     term = env.get("TERM", "")
+    if _BROWSER in env and not env.get("NO_COLOR"):
+        return Colour.TRUE
     if env.get("NO_COLOR") or term in _DUMB or term.startswith("vt"):
         return Colour.MONO
     if env.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
@@ -158,6 +165,8 @@ def _glyphs(env: Mapping[str, str]) -> Glyphs:
     if override:
         return SETS[override]
     term = env.get("TERM", "")
+    if _BROWSER in env:
+        return BRAILLE
     if codeset(env) != "utf-8" or term in _DUMB or term.startswith(_ASCII_TERMS):
         return ASCII
     return BLOCK if term.startswith(("linux", "cons25", "con132")) else BRAILLE

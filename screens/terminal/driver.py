@@ -52,6 +52,7 @@ class ConsoleDriver(LinuxDriver):
         self._output.start()
         self.painter.attach(self._output)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.painter.greet()  # the line is raw now: the answer is not echoed
 
     def write(self, data: str) -> None:
         """Queue a control sequence; never waits."""

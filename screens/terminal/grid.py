@@ -17,6 +17,8 @@ Row = list[Cell | None]
 
 #: Unchanged cells that are rewritten rather than jumped over: a cursor movement costs as much.
 GAP = 4
+#: Cells compared at once while nothing differs.
+_STRIDE = 16
 
 
 class Grid:
@@ -163,6 +165,9 @@ def _runs(want: Row, sent: Row) -> Iterator[tuple[int, int]]:
     """Yield `[start, end)` of what to write: short gaps closed, wide characters whole."""
     width, index = len(want), 0
     while index < width:
+        if want[index : index + _STRIDE] == sent[index : index + _STRIDE]:
+            index += _STRIDE
+            continue
         if want[index] is None or want[index] == sent[index]:
             index += 1
             continue

@@ -1,7 +1,8 @@
 """Sending no more than the line takes: the next picture waits until the terminal saw the last one.
 
 Each frame ends in a question every terminal answers (DSR 6, "where is the cursor"). Its answer says that
-all bytes before it arrived, so buffers along an SSH connection stay empty and a key shows at once. A
+all bytes before it arrived, so buffers along an SSH connection stay empty and a key shows at once. One
+question goes ahead of the first frame: whoever answers that gets time for a whole screen. A
 terminal that does not answer the first question within a second is asked no more, unless its answer comes
 after all: the first frame is a whole screen, which takes a slow line longer than that.
 """
@@ -17,7 +18,7 @@ PATIENCE_S = 1.0
 #: Seconds until the answer of one that can counts as lost.
 LOST_S = 30.0
 #: A frame may take this long on the line, so that a key does not wait longer behind it.
-FRAME_S = 0.2
+FRAME_S = 0.12
 #: Faster lines than this (bytes/s) need no budget.
 FAST = 200_000
 #: No frame is cut smaller than this (bytes): a row of text with its styles.
@@ -37,6 +38,7 @@ class Pace:
     rtt: float = 0.0
     rate: float = 0.0
     skipped: int = 0
+    _greeted: float | None = None
     _asked: float | None = None
     _bytes: int = 0
     _answers: bool = False
@@ -65,12 +67,24 @@ class Pace:
             return None
         return max(0.0, self._asked + (LOST_S if self._answers else PATIENCE_S) - now)
 
+    def greeted(self, now: float) -> None:
+        """Note that the question went out alone; no frame waits for its answer."""
+        self._greeted = now
+
     def sent(self, count: int, now: float) -> None:
         """Note that a frame of `count` bytes with the question went out."""
         self._asked, self._bytes = now, count
 
     def answered(self, now: float) -> bool:
         """Note an answer, also one that was given up; return whether a question was open."""
+        if self._greeted is not None:
+            self.rtt, self._greeted, self._answers, self._off = (
+                max(now - self._greeted, 1e-4),
+                None,
+                True,
+                False,
+            )
+            return False
         if self._asked is None:
             return False
         self._off = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import repeat
 
 from rich.cells import cell_len
 from textual.strip import Strip
@@ -48,6 +49,13 @@ class Painter:
         self._writer = writer
         self.closed = False
         self._grid.forget()
+
+    def greet(self) -> None:
+        """Ask the terminal whether it answers, before there is anything to draw."""
+        if self._writer is not None and self.pace.asks:
+            self._writer.write(QUESTION)
+            self.questions += 1
+            self.pace.greeted(time.monotonic())
 
     def detach(self) -> None:
         """Draw no more: the terminal is being given back."""
@@ -126,7 +134,7 @@ class Painter:
                 continue
             sgr = self._sgr(style)
             if text.isascii() or cell_len(text) == len(text):
-                cells.extend([(char, sgr) for char in text])
+                cells.extend(zip(text, repeat(sgr)))
             else:
                 _append_wide(cells, text, sgr)
         return cells

@@ -63,6 +63,17 @@ def test_short_frames_say_nothing_about_the_rate() -> None:
     assert pace.rate == 0.0
 
 
+def test_who_answers_the_greeting_gets_time_for_a_whole_screen() -> None:
+    pace = Pace()
+    pace.greeted(0.0)
+    assert pace.ready(0.0)
+    pace.sent(6000, 0.1)
+    assert not pace.answered(0.2)
+    assert not pace.ready(2.9)
+    assert pace.answered(3.1)
+    assert pace.rate == 2000.0
+
+
 def test_a_late_first_answer_is_an_answer() -> None:
     """A whole screen takes a slow line longer than the patience with a terminal that may be deaf."""
     pace = Pace()

@@ -28,6 +28,8 @@ HOSTILE = st.text(
         ("a\x1b[31;1mred\x1b[0mb", "aredb"),
         ("\x1b]0;window title\x07x", "x"),
         ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]52;c;cm0gLXJm\x1b\\after", "after"),
+        ("a\x1b", "a"),
         ("\x1bP1$r payload \x1b\\x", "x"),
         ("\x9b2Jx\x9d0;t\x9cy", "xy"),
         ("\x1b(0lqk\x1bc", "lqk"),
@@ -44,6 +46,10 @@ HOSTILE = st.text(
 )
 def test_what_is_dangerous_or_invisible(foreign: str, shown: str) -> None:
     assert safe_text(foreign) == shown
+
+
+def test_cells() -> None:
+    assert [cell_width(text) for text in ("abc", "\u6f22\u5b57", "e\u0301")] == [3, 4, 1]
 
 
 def test_an_unfinished_sequence_hides_nothing() -> None:
