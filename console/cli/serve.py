@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import redirect_stdout
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -41,7 +42,8 @@ def serve(
     say(f"  from another machine: ssh -L {port}:{host}:{port} THIS_HOST")
     os.environ["XOPS_WORKSPACE"] = str(workspace.root)
     command = shlex.join([sys.executable, "-P", "-m", "console", "--display", "full"])
-    Server(command, host=host, port=port, title="xops").serve()
+    with redirect_stdout(sys.stderr):  # the server's own words are not data
+        Server(command, host=host, port=port, title="xops").serve()
 
 
 def _require_loopback(host: str) -> None:
