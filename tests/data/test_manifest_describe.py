@@ -59,7 +59,7 @@ def test_no_caption_is_no_labels_and_no_problem(tmp_path: Path) -> None:
 
 def test_a_text_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "annotation.hdf5").write_text("text")
-    assert "cannot be read" in describe(tmp_path).problem
+    assert "is not a readable HDF5 file" in describe(tmp_path).problem
 
 
 def test_descriptions_are_kept_for_the_same_files_and_windows(tmp_path: Path) -> None:

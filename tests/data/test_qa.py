@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from pipeline.data.layout import FILES
-from pipeline.data.qa.annotation import timestamps
 from pipeline.data.qa.episode import QaTask, check_episode, file_identity
 from pipeline.data.qa.quarantine import overruled, quarantined, read_quarantine, record_act, record_failures
 from pipeline.data.qa.record import EpisodeQa, Limits
@@ -204,7 +203,7 @@ def test_a_video_whose_index_promises_more_than_there_is(episode: Path, cut: int
     data = front.read_bytes()
     front.unlink()
     path.write_bytes(data[: len(data) - cut])
-    assert ("fail", "fisheye_cam0.mp4", "last_frame") in named(look(episode))
+    assert ("fail", "fisheye_cam0.mp4", "whole") in named(look(episode))
 
 
 def test_rate_and_sound(episode: Path) -> None:
@@ -226,12 +225,6 @@ def test_an_empty_folder_and_empty_files(tmp_path: Path) -> None:
     result = look(tmp_path / "ep1")
     assert ("fail", "annotation.hdf5", "empty") in named(result)
     assert result.frames is None
-
-
-def test_timestamps_of_any_kind() -> None:
-    texts = np.array([b"82777404821554.jpg\0\0", b"82777454821554", b"x", b"9" * 30])
-    assert timestamps(texts).tolist() == [82777404821554, 82777454821554, 0, 0]
-    assert timestamps(np.array([1.5, np.nan])).tolist() == [1, 0]
 
 
 # --- many episodes -----------------------------------------------------------------------------------

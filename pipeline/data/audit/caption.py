@@ -13,9 +13,9 @@ from msgspec import Struct
 from pipeline.data.audit.rows import Caption
 from pipeline.data.captions import caption_json
 from pipeline.data.pool import run_pool
-from pipeline.data.qa.record import first_line
+from pipeline.data.status import first_line
 from pipeline.data.taxonomy import caption_text
-from pipeline.engine.errors import DamagedFileError
+from pipeline.engine.errors import XopsError
 from pipeline.engine.files import publish_bytes
 from pipeline.engine.log import Emit
 
@@ -95,34 +95,19 @@ def _known(place: Path, path: Path) -> Caption | None:
 
 def read_caption(annotation: str) -> Caption:
     """Read and parse one caption; never raises for what the file is."""
+    from pipeline.data.annotation import Annotation
+
     path = Path(annotation)
     try:
-        text = stored_caption(path)
-        if text is None:
+        with Annotation(path) as file:
+            texts = [text for name in ("caption", "captions") if (text := file.text(name)) is not None]
+        if not texts:
             return Caption(parse_status="missing", error="the annotation has no caption")
-        text = caption_json(text, path.parent)
-    except (OSError, DamagedFileError) as error:
-        return Caption(parse_status="failed", error=first_line(error))
+        text = caption_json(texts[0], path.parent)
+    except XopsError as error:
+        return Caption(parse_status="failed", error=str(error))
     size = len(text.encode("utf-8", "replace"))
     try:
         return Caption(parse_status="ok", json_bytes=size, text=caption_text(json.loads(text)))
     except (ValueError, RecursionError) as error:
         return Caption(parse_status="failed", json_bytes=size, error=first_line(error))
-
-
-def stored_caption(annotation: Path) -> str | None:
-    """What the annotation holds as its caption; None if it has none.
-
-    Raises:
-        OSError: it is no readable HDF5 file.
-        DamagedFileError: its caption is no text.
-    """
-    import h5py
-
-    try:
-        with h5py.File(annotation, "r") as file:
-            name = next((name for name in ("caption", "captions") if name in file), None)
-            raw = file[name][()] if name else None
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedFileError(f"the caption cannot be read: {first_line(error)}") from None
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else None if raw is None else str(raw)

@@ -1,7 +1,6 @@
 """What one annotation says for the manifest: frames, modality flags, label counts.
 
-Reads frame names and the caption; no large array. Episodes without SLAM frame names are resolved through
-`video/device_timestamp`, so that they keep their labels.
+Reads frame names and the caption; no large array.
 """
 
 from __future__ import annotations
@@ -9,31 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from pipeline.data.captions import caption_json, parse_caption
-from pipeline.data.frames import CurrentResolver, FrameTable
-from pipeline.data.labels import propagate
-from pipeline.data.layout import ANNOTATION, MODALITIES
+from pipeline.data.labels import FrameLabels
 from pipeline.data.manifest.build import Description, Windowing
 from pipeline.data.manifest.record import LabelStats, PerTarget
 from pipeline.data.pool import run_pool
 from pipeline.data.qa.episode import file_identity
-from pipeline.data.qa.record import first_line
 from pipeline.data.splits import episode_id
 from pipeline.data.windows import majority, window_starts
-from pipeline.engine.errors import DamagedFileError
+from pipeline.engine.errors import XopsError
 from pipeline.engine.files import publish_bytes
 from pipeline.engine.log import Emit
-
-if TYPE_CHECKING:
-    import h5py
-
-#: Arrays that tell the number of frames where there are no frame names, in the published order.
-FALLBACKS = ("hand_mocap/left_joints_3d", "depth/depth", "full_body_mocap/keypoints")
 
 
 class DescribeTask(Struct, frozen=True):
@@ -46,56 +34,27 @@ class DescribeTask(Struct, frozen=True):
 
 def describe_episode(task: DescribeTask) -> Description:
     """Describe one episode; an unreadable annotation is a `problem`, never an exception."""
-    import h5py
-
-    annotation = Path(task.folder) / ANNOTATION
-    try:
-        with h5py.File(annotation, "r") as file:
-            table = frame_table(file)
-            flags = {flag: path in file for flag, path in MODALITIES.items()}
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        return Description(problem=f"the annotation cannot be read: {first_line(error)}")
-    return Description(
-        frame_count=table.count, modalities=flags, labels=count_labels(annotation, table, task.windowing)
-    )
-
-
-def frame_table(file: h5py.File) -> FrameTable:
-    """The frames of an annotation: by SLAM's names, else by the video's device timestamps.
-
-    The number of frames is the published one: of the names, else of the first array that has frames.
-    """
-    from pipeline.data.qa.annotation import timestamps
-
-    if "slam/frame_names" in file:
-        values = file["slam/frame_names"][:]
-        return FrameTable.of_names(
-            [v.decode("utf-8", "replace").strip("\0 ") if isinstance(v, bytes) else str(v) for v in values]
-        )
-    rows = next((file[name].shape[0] for name in FALLBACKS if name in file), 0)
-    clock = None
-    if "video/device_timestamp" in file:
-        clock = timestamps(file["video/device_timestamp"][:])
-        rows = rows or clock.size
-    return FrameTable(rows, (), clock if clock is not None and clock.size == rows else None)
-
-
-def count_labels(annotation: Path, table: FrameTable, windowing: Windowing) -> LabelStats:
-    """Frames and windows per label; nothing where there is no usable caption (the audit tells why)."""
-    from pipeline.data.audit.caption import stored_caption
+    from pipeline.data.episode import open_episode
 
     try:
-        text = stored_caption(annotation)
-        caption = parse_caption(caption_json(text, annotation.parent)) if text is not None else None
-    except (OSError, DamagedFileError):
-        caption = None
-    if caption is None:
-        return LabelStats(num_labeled_windows={"action": 0, "subtask": 0})
-    labels = propagate(caption, CurrentResolver(table), table.count)
+        with open_episode(Path(task.folder)) as episode:
+            _ = episode.annotation  # raises where it cannot be read
+            main_task = episode.caption.main_task if episode.caption else ""
+            return Description(
+                frame_count=episode.frame_count,
+                modalities=episode.modalities(),
+                labels=count_labels(episode.labels(), task.windowing, main_task),
+            )
+    except XopsError as error:
+        return Description(problem=str(error))
+
+
+def count_labels(labels: FrameLabels, windowing: Windowing, main_task: str = "") -> LabelStats:
+    """Frames and windows per label; each kind of label has its own windows, as the published counts do."""
     targets = (labels.action, labels.subtask)
     windows = [_window_labels(target, windowing) for target in targets]
     return LabelStats(
-        main_task=caption.main_task,
+        main_task=main_task,
         segments=len(labels.segments),
         frame_labels=PerTarget(*(_most_common(filter(None, target)) for target in targets)),
         window_labels=PerTarget(*(_most_common(found) for found in windows)),

@@ -27,7 +27,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         drift_s: difference between the spans of the video's and the IMU's clocks.
         imu_hz, imu_slack_hz: nominal IMU rate and how far the mean may be from it.
         invalid_share: share of frames without a valid body pose or camera pose.
-        silence: largest sample of a track that counts as silent, full scale 1.
     """
 
     fps: float = 20.0
@@ -44,7 +43,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     imu_hz: float = 200.0
     imu_slack_hz: float = 5.0
     invalid_share: float = 0.1
-    silence: float = 1e-4
 
 
 class Finding(Struct, frozen=True):
@@ -118,8 +116,3 @@ class Findings:
         """`warn` when `wrong`."""
         if wrong:
             self.warn(check, detail)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, bounded."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
