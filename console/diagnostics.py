@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from pipeline.engine.errors import ExitCode, XopsError
 from pipeline.engine.text import safe_text
@@ -76,20 +74,9 @@ def _operating_system(error: OSError) -> ExitCode:
 
 def _defect(error: Exception) -> ExitCode:
     """Record a defect of xops itself where a developer finds it."""
-    record = crash_file()
-    frames = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
-    text = "\n".join([type(error).__name__, str(error), *frames]) + "\n"
-    try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(text, "utf-8")
-        say(f"xops: an error of its own ({type(error).__name__}: {error}); details in {record}")
-    except OSError:
-        say(f"xops: an error of its own ({type(error).__name__}: {error}) at {frames[-1] if frames else '?'}")
+    from screens.terminal.crash import headline, record_crash
+
+    record = record_crash(error)
+    where = f"details in {record}" if record else "they could not be written down"
+    say(f"xops: an error of its own ({headline(error)}); {where}")
     return ExitCode.SOFTWARE
-
-
-def crash_file() -> Path:
-    """Where the last defect was recorded."""
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("xops")) / "crash.txt"

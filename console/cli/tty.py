@@ -12,13 +12,6 @@ from pipeline.engine.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)
 
-#: Leave: alternate screen, mouse reports, bracketed paste, focus reports, kitty keys, synchronised output;
-#: then show the cursor and reset colours. Each is harmless where it was not set.
-RESET = (
-    "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?1004l"
-    "\x1b[<u\x1b[?2026l\x1b[?25h\x1b[0m\x1b(B"
-)
-
 
 @app.command()
 def tty_reset(json: Json = False, dry_run: DryRun = False) -> None:
@@ -30,6 +23,8 @@ def tty_reset(json: Json = False, dry_run: DryRun = False) -> None:
             "no terminal here to reset", hint="type it in the broken terminal: xops tty-reset, then enter"
         )
     if not dry_run:
+        from screens.terminal.writer import RESET
+
         subprocess.run(["stty", "sane"], stdin=sys.stdin, check=False)
         sys.stderr.write(RESET)
         sys.stderr.flush()

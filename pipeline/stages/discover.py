@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from pipeline.data.qa.record import Limits
 from pipeline.engine.context import StageContext
@@ -35,8 +35,8 @@ QA_FILE = "qa.json"
 STAGING = ("relay", "download")
 
 
-class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where to look and how closely.
+class Params(Limits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where to look and how closely; what is still good is in `pipeline.data.qa.record.Limits`.
 
     Attributes:
         data_roots: directories of staged episodes, the first that has an episode counts; empty takes the
@@ -45,7 +45,6 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         listing: a file listing of the Hub on disk, to say what is there of what is missing here.
         target_episodes: usable episodes wanted; 0 wants all selected ones that nobody took out.
         qa: look into the files, not only at their names and sizes.
-        limits: what is still good.
         workers: processes; 0 takes one per core.
         quarantine: the journal; empty means `quarantine.jsonl` in the workspace, shared by its runs.
     """
@@ -55,7 +54,6 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     listing: str = ""
     target_episodes: Annotated[int, Meta(ge=0)] = 0
     qa: bool = True
-    limits: Limits = Limits()
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     quarantine: str = ""
 
@@ -156,7 +154,8 @@ def _look(context: StageContext, staged: Sequence[Staged]) -> list[EpisodeQa]:
     from pipeline.data.qa.episode import QaTask
     from pipeline.data.qa.run import run_qa
 
-    tasks = [QaTask(entry.path, entry.folder, context.params.limits) for entry in staged if entry.folder]
+    limits = Limits(**{name: getattr(context.params, name) for name in Limits.__struct_fields__})
+    tasks = [QaTask(entry.path, entry.folder, limits) for entry in staged if entry.folder]
     return run_qa(
         tasks,
         context.work / "qa",
