@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from pipeline.engine.paths import RunPaths
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-#: Seconds between looks at the files.
+#: Most seconds between looks at the files; a network mount gives no other hint.
 POLL_S = 0.25
 
 _BLOCK = 1 << 18
@@ -36,13 +36,20 @@ def tail(
     """Print every event line of a run: with --json as it is in the file, else shortened for people."""
     found = find_run(run)
     offsets: dict[Path, int] = {}
-    while True:
+    for _ in _moments(found.stages) if follow else [None]:
         for path in _logs(found, stage):
             _print_new(path, offsets, found.root, json=json)
         sys.stdout.flush()
-        if not follow:
-            return
-        time.sleep(POLL_S)
+
+
+def _moments(folder: Path) -> Iterator[None]:
+    """Now, and whenever something below `folder` may have changed; at the latest every `POLL_S` seconds."""
+    from watchfiles import watch
+
+    yield None
+    for _ in watch(folder, step=50, rust_timeout=int(POLL_S * 1000), yield_on_timeout=True):
+        yield None
+    raise KeyboardInterrupt  # watchfiles swallows it, and whoever typed it expects status 130
 
 
 def _logs(run: RunPaths, stage: str) -> list[Path]:

@@ -21,6 +21,10 @@ from pipeline.engine.paths import WorkspacePaths
 LOW_SPACE = 5 * 1024**3
 
 
+#: Below this many available bytes (2 GiB) a stage that reads episodes may be killed for memory.
+LOW_MEMORY = 2 * 1024**3
+
+
 class Finding(Struct, frozen=True):
     """One row of a check-up.
 
@@ -42,6 +46,7 @@ def examine(workspace: WorkspacePaths | None) -> list[Finding]:
     root = workspace.root if workspace else Path.cwd()
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _python,
+        _memory,
         lambda: _space(root),
         lambda: _file_system(root),
         _state_directory,
@@ -56,6 +61,19 @@ def examine(workspace: WorkspacePaths | None) -> list[Finding]:
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", "ok", f"{version} at {sys.executable}")
+
+
+def _memory() -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    free, total = memory.available / 1024**3, memory.total / 1024**3
+    text = f"{free:.1f} GiB of {total:.1f} available, load {load:.1f} per core"
+    low = memory.available < LOW_MEMORY
+    yield Finding(
+        "memory", "warn" if low else "ok", text, "see who holds it: ps aux --sort=-rss" if low else ""
+    )
 
 
 def _space(root: Path) -> Iterator[Finding]:

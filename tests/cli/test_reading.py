@@ -71,6 +71,17 @@ def test_events_are_printed_as_they_are_in_the_files(xops: Xops) -> None:
     assert "stage_done" in events
 
 
+def test_events_are_followed_until_interrupted(xops: Xops, tmp_path: Path) -> None:
+    run = xops("run", "new", "quick", "--json").data["run_id"]
+    command = [sys.executable, "-P", "-m", "console", "events", "tail", run, "--follow", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        xops("run", "start", run)
+        assert json.loads(process.stdout.readline())["event"] == "stage_start"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+
+
 def test_an_escape_in_a_log_never_reaches_the_terminal(xops: Xops, tmp_path: Path) -> None:
     run = xops("run", "new", "quick", "--json").data["run_id"]
     stage = tmp_path / "runs" / run / "stages" / "quick"
@@ -130,7 +141,7 @@ def test_doctor_names_every_check_and_shows_no_secret(xops: Xops) -> None:
     answer = xops("doctor", "--json", env={"HF_TOKEN": "hf_verysecretvalue"})
     findings = {finding["name"]: finding for finding in answer.data["findings"]}
     assert findings["hub token"]["detail"] == "from HF_TOKEN"
-    assert {"python", "disk", "file system", "ssh", "gpus"} <= findings.keys()
+    assert {"python", "memory", "disk", "file system", "ssh", "gpus"} <= findings.keys()
     assert "verysecret" not in answer.out + answer.err
 
 
