@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pipeline.data.audit.report import Review
     from pipeline.data.audit.rows import AuditRow
     from pipeline.data.manifest.record import Manifest
+    from pipeline.data.rebalance import Swap
+    from pipeline.hub.selection import Selection
 
 PROPOSED_FILE = "proposed_selection.json"
 
@@ -107,10 +109,6 @@ def _rows(context: StageContext, manifest: Manifest) -> Sequence[AuditRow]:
 
 def _propose(context: StageContext, review: Review) -> None:
     """A new version of the selection with all proposed swaps, and an event that says so."""
-    from pipeline.data.rebalance import apply_swaps
-    from pipeline.engine.files import publish_json, read_json
-    from pipeline.hub.selection import decode_selection
-
     context.emit(
         "audited",
         episodes=len(review.rows),
@@ -118,9 +116,43 @@ def _propose(context: StageContext, review: Review) -> None:
         divergence={split: found.divergence for split, found in review.by_tag.splits.items()},
         swaps=len(review.swaps),
     )
-    if not review.swaps or "select" not in context.upstreams:
-        return
-    selection = read_json(context.upstream("select") / SELECTION_FILE)
-    proposed = apply_swaps(selection, review.swaps, reason=f"content audit of {context.run.run_id}")
-    decode_selection(msgspec.json.encode(proposed), PROPOSED_FILE)  # refuses what would not load again
-    publish_json(context.out / PROPOSED_FILE, proposed)
+    if review.swaps and "select" in context.upstreams:
+        swap_selection(
+            context.upstream("select") / SELECTION_FILE,
+            review.swaps,
+            context.out / PROPOSED_FILE,
+            reason=f"content audit of {context.run.run_id}",
+        )
+
+
+def swap_selection(selection: Path, swaps: Sequence[Swap], target: Path, *, reason: str) -> Selection:
+    """Write a new version of a selection file with some swaps made; the old file stays as it is.
+
+    Raises:
+        NotFoundError, DamagedFileError: there is no such selection, or it is something else.
+        UsageError: a swap does not fit the selection; see `pipeline.data.rebalance.apply_swaps`.
+    """
+    from pipeline.data.rebalance import apply_swaps
+    from pipeline.engine.files import publish_json, read_json
+    from pipeline.hub.selection import decode_selection
+
+    proposed = apply_swaps(read_json(selection), swaps, reason=reason)
+    made = decode_selection(msgspec.json.encode(proposed), str(target))  # refuses what would not load again
+    publish_json(target, proposed)
+    return made
+
+
+def read_swaps(balance: Path) -> tuple[Swap, ...]:
+    """The swaps an audit proposed, from its `balance.json`.
+
+    Raises:
+        NotFoundError, DamagedFileError: there is no such file, or it is something else.
+    """
+    from pipeline.data.rebalance import Swap
+    from pipeline.engine.errors import DamagedFileError
+    from pipeline.engine.files import read_json
+
+    try:
+        return msgspec.convert(read_json(balance)["swaps"], tuple[Swap, ...])
+    except (msgspec.ValidationError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{balance} is no balance report: {error}") from None

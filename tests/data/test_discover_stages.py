@@ -13,7 +13,7 @@ import pytest
 from pipeline.data.manifest.record import read_manifest
 from pipeline.data.qa.quarantine import record_act
 from pipeline.engine.context import StageContext, loose_context
-from pipeline.engine.errors import NotFoundError, UsageError
+from pipeline.engine.errors import DamagedFileError, NotFoundError, UsageError
 from pipeline.engine.files import read_json
 from pipeline.hub.choose import choose
 from pipeline.hub.listing import make_listing, write_listing
@@ -220,6 +220,14 @@ def test_proposed_swaps_make_a_selection_that_loads(run: Run) -> None:
     proposed = read_selection(found.out / "proposed_selection.json")
     assert proposed.version == 2
     assert proposed.split_hash() != selection.split_hash()
+    swaps = audit.read_swaps(found.out / "balance.json")
+    before = run.outs["select"] / "selection.json"
+    one = audit.swap_selection(before, swaps[:1], run.folder / "v2.json", reason="only this one")
+    assert read_selection(run.folder / "v2.json") == one
+    assert len(one.replacements) == 2
+    assert read_selection(before).version == 1
+    with pytest.raises(DamagedFileError, match="no balance report"):
+        audit.read_swaps(before)
 
 
 def relabel(task: str) -> Any:
