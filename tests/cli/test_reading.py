@@ -38,6 +38,7 @@ ACTS = {
     "tty-reset": {"tty-reset"},
     "run": {"new", "start", "resume", "cancel", "reap", "invalidate"},
     "gate": {"waive", "sign"},
+    "registry": {"scaffold"},
 }
 LOSING = {("run", "cancel"), ("run", "reap"), ("run", "invalidate"), ("gate", "waive")}
 
