@@ -69,12 +69,12 @@ async def connect(target: SshTarget) -> asyncssh.SSHClientConnection:
     if target.key:
         options["client_keys"] = [str(_key_file(target))]
         options["agent_path"] = None
-    trust = _Trust(target, host, port)
+    trust = _Trust(target)
     try:
         return await asyncssh.connect(
             host,
             known_hosts=trust.known,
-            client_factory=lambda: trust.client(),
+            client_factory=trust.client,
             encryption_algs=CIPHERS,
             compression_algs=None,
             rekey_bytes=16 << 30,
@@ -126,11 +126,10 @@ def _key_file(target: SshTarget) -> Path:
 class _Trust:
     """Which keys of one host are trusted; records a first one where that was asked for."""
 
-    def __init__(self, target: SshTarget, host: str, port: int | None) -> None:
+    def __init__(self, target: SshTarget) -> None:
         self.path = target.known_hosts_path
         self.accept_new = target.host_keys == "accept-new"
         self.seen_any = False
-        self.host = host
 
     def known(self, host: str, addr: str, port: int | None) -> Any:
         """Keys recorded for the host, in the shape asyncssh wants."""
@@ -151,6 +150,7 @@ class _Trust:
 
         class Client(asyncssh.SSHClient):
             def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+                del addr
                 if not trust.accept_new or trust.seen_any:
                     return False
                 trust.record(host, port, key)
