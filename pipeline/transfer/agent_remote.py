@@ -29,6 +29,8 @@ _NOISE = 256 << 10
 _START_S = 30.0
 #: Paths of one STAT, so that an answer stays small.
 _PATHS = 200
+#: Requests that carry file content.
+_BULK = (agent.WRITE, agent.PUT)
 
 
 def command() -> str:
@@ -57,7 +59,8 @@ async def open_agent(
     try:
         process = await connection.create_process(command(), encoding=None, window=8 << 20)
         remote = AgentRemote(connection, process, throttle)
-        await asyncio.wait_for(remote.greet(), _START_S)
+        async with asyncio.timeout(_START_S):
+            await remote.greet()
     except (OSError, asyncssh.Error, TimeoutError, EOFError) as error:
         raise LaneLostError(f"no agent on the destination: {error or type(error).__name__}") from None
     await remote.bind(root, create=create)
@@ -252,7 +255,7 @@ class AgentRemote:
                 view = memoryview(data)
                 for start in range(0, len(data), PIECE):
                     piece = view[start : start + PIECE]
-                    if self._throttle and len(data) > PIECE // 4:
+                    if self._throttle and op in _BULK:
                         await self._throttle(len(piece))
                     stdin.write(bytes(piece))
                     await stdin.drain()

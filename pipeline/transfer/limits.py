@@ -62,7 +62,8 @@ class Bucket:
         while self._rate and self._level < 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), -self._level / self._rate)
+                async with asyncio.timeout(-self._level / self._rate):
+                    await self._changed.wait()
             self._fill()
 
     def _fill(self) -> None:

@@ -62,6 +62,7 @@ class Sshd:
             "MaxStartups 100:30:200",
             "MaxSessions 100",
             "Subsystem sftp internal-sftp",
+            f"SetEnv HOME={self.folder}",  # start-up files of whoever runs the tests are not under test
             *self.settings,
         )
         config.write_text("\n".join(lines) + "\n")

@@ -220,7 +220,7 @@ async def test_limits_change_while_bytes_move(site: Site) -> None:
         assert len(site.events.named("chunk_done")) < 55
         sender.change(Limits(lanes=3, adaptive=False))
         await sending
-        assert sender.lanes == 3
+        await site.events.until("lane_up", 3)
     site.check()
 
 
@@ -313,7 +313,10 @@ async def test_a_key_the_account_does_not_accept_ends_it_at_once(site: Site) -> 
 
 
 async def test_noise_of_start_up_files_is_skipped(new_sshd: Callable[..., Sshd], tmp_path: Path) -> None:
-    server = new_sshd('ForceCommand /bin/sh -c "echo Welcome; echo; eval \\"$SSH_ORIGINAL_COMMAND\\""')
+    script = tmp_path / "login"
+    script.write_text('#!/bin/sh\necho "Welcome \0 XOPS"; echo\neval "$SSH_ORIGINAL_COMMAND"\n')
+    script.chmod(0o755)
+    server = new_sshd(f"ForceCommand {script}")
     site = Site(server, tmp_path)
     async with site.sender() as sender:
         await sender.send(site.make(), site.source)
