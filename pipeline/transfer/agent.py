@@ -16,7 +16,7 @@ fsync and after the hash of what lies on disk equalled the expected one.
 from __future__ import annotations
 
 # No pathlib here: it costs start-up time on a foreign host, and all work is by descriptor.
-# ruff: noqa: PTH103, PTH111, PTH120
+# ruff: noqa: PTH103, PTH111, PTH120, PTH208
 import errno
 import hashlib
 import os
@@ -30,25 +30,14 @@ HEADER = struct.Struct("<BIQI32s")
 ENTRY = struct.Struct("<BQQQq")
 SPACE = struct.Struct("<QQ")  # free bytes, free inodes
 RANGE = struct.Struct("<QI")
+#: LIST's answer per name: kind (1 file, 2 directory, 3 other), size, length of the name that follows.
+NAMED = struct.Struct("<BQH")
 NO_DIGEST = bytes(32)
 PART = ".xops-part"
 STEP = 1 << 20
 
 # Requests. ROOT is no valid first byte of an SFTP packet: an sftp-server in our place gives up at once.
-ROOT, OPEN, WRITE, HASHES, ADVANCE, FINISH, PUT, STAT, FREE, DROP, CLOSE, DEMOTE = (
-    255,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    10,
-    11,
-    12,
-)
+ROOT, OPEN, WRITE, HASHES, ADVANCE, FINISH, PUT, STAT, FREE, DROP, CLOSE, DEMOTE, LIST = (255, *range(2, 14))
 # Answers.
 OK, ERROR, DIFFERS = 0, 1, 2
 # How OPEN finds its file: the part, created if missing; the part, which must exist; the published file.
@@ -113,6 +102,7 @@ class Agent:
             DROP: self.drop,
             CLOSE: self.close,
             DEMOTE: self.demote,
+            LIST: self.list,
         }
 
     def set_root(self, ask: Request) -> tuple[int, bytes, bytes]:
@@ -276,6 +266,23 @@ class Agent:
             os.close(parent)
         return OK, NO_DIGEST, b""
 
+    def list(self, ask: Request) -> tuple[int, bytes, bytes]:
+        """NAMED for everything in one directory; the payload is its path, empty for the root."""
+        path = text(ask.data)
+        here = os.dup(self.root)
+        if path:
+            parent, name = self.walk(path, make=False)
+            try:
+                below = open_directory(name, parent)
+            finally:
+                os.close(parent)
+                os.close(here)
+            here = below
+        try:
+            return OK, NO_DIGEST, b"".join(named(name, here) for name in sorted(os.listdir(here)))
+        finally:
+            os.close(here)
+
     def slot(self, number: int) -> Slot:
         """The open file of that number."""
         if number not in self.slots:
@@ -367,6 +374,14 @@ def stat_entry(parent: int, name: str) -> bytes:
         return ENTRY.pack(0, 0, 0, 0, part)
     kind = 1 if stat.S_ISREG(found.st_mode) else 2
     return ENTRY.pack(kind, found.st_size, found.st_mtime_ns, found.st_ino, part)
+
+
+def named(name: str, parent: int) -> bytes:
+    """NAMED, and the name."""
+    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    kind = 1 if stat.S_ISREG(found.st_mode) else 2 if stat.S_ISDIR(found.st_mode) else 3
+    encoded = name.encode("utf-8", "surrogateescape")
+    return NAMED.pack(kind, found.st_size, len(encoded)) + encoded
 
 
 def hash_range(fd: int, offset: int, length: int) -> bytes:

@@ -11,13 +11,13 @@ import base64
 import time
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.transfer import agent
 from pipeline.transfer.errors import LaneLostError, destination_error
-from pipeline.transfer.remote import HOLE, Proof, Room, Seen, Span, Throttle
+from pipeline.transfer.remote import HOLE, Entry, Proof, Room, Seen, Span, Throttle
 
 if TYPE_CHECKING:
     import asyncssh
@@ -119,6 +119,11 @@ class AgentRemote:
             answer.check(group[0], self._host)
             found += [_seen(*entry) for entry in agent.ENTRY.iter_unpack(answer.payload)]
         return found
+
+    async def entries(self, directory: str) -> list[Entry]:
+        """What lies in one directory below the root."""
+        answer = await self._ask(agent.LIST, 0, 0, _encoded(directory))
+        return list(_entries(answer.check(directory, self._host).payload))
 
     async def room(self) -> Room:
         """Free space below the root."""
@@ -328,6 +333,16 @@ async def _more(stdout: Any) -> bytes:
     if not data:
         raise EOFError("the destination closed the connection")
     return data
+
+
+def _entries(payload: bytes) -> Iterator[Entry]:
+    at = 0
+    while at < len(payload):
+        kind, size, length = agent.NAMED.unpack_from(payload, at)
+        at += agent.NAMED.size
+        name = payload[at : at + length].decode("utf-8", "surrogateescape")
+        at += length
+        yield Entry(name, "file" if kind == 1 else "directory" if kind == 2 else "other", size)
 
 
 def _seen(kind: int, size: int, mtime_ns: int, inode: int, part: int) -> Seen:

@@ -23,12 +23,17 @@ class Record(Struct, frozen=True):
     Attributes:
         path, size, sha256: which.
         stamp: the destination's, when it was proved.
+        chunk_bytes: size of its chunks.
+        chunks: their sha256 in order, so that a later difference can be located without the local file;
+            empty where they are not known.
     """
 
     path: str
     size: int
     sha256: str
     stamp: str
+    chunk_bytes: int = 0
+    chunks: tuple[str, ...] = ()
 
     def proves(self, file: Outgoing, stamp: str) -> bool:
         """Whether what lies there under `stamp` is `file`."""
@@ -55,14 +60,19 @@ class Ledger:
         """The newest record of a file."""
         return self._records.get(path)
 
-    def add(self, file: Outgoing, sha256: str, stamp: str) -> None:
+    def add(self, record: Record) -> None:
         """Remember a proved file."""
-        record = Record(file.path, file.size, sha256, stamp)
-        self._records[file.path] = record
+        self._records[record.path] = record
         if self._handle < 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.write(self._handle, msgspec.json.encode(record) + b"\n")
+
+    def doubt(self, path: str) -> None:
+        """Have a file read back again before it is believed; its chunks' hashes stay known."""
+        known = self._records.get(path)
+        if known is not None:
+            self.add(msgspec.structs.replace(known, stamp=""))
 
     def close(self) -> None:
         """Close the file."""

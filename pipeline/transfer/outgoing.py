@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
+from pipeline.transfer.delivered import Record
 from pipeline.transfer.errors import SourceDamagedError
 from pipeline.transfer.remote import Span
 
@@ -62,6 +62,7 @@ class Parcel:
         sent, kept: bytes, as in `Delivered`.
         sha256: expected of the whole; empty until it is known.
         hashed: bytes the destination was asked to hash ahead.
+        digests: sha256 of the local chunks read so far.
         done: resolved with the result, or the reason it cannot be sent.
     """
 
@@ -76,6 +77,7 @@ class Parcel:
         self.kept = 0
         self.sha256 = file.sha256 or ""
         self.hashed = 0
+        self.digests: dict[int, str] = {}
         self.done: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
         self.began = time.monotonic()
 
@@ -133,12 +135,19 @@ class Parcel:
             raise SourceDamagedError(f"{self.local}: {error.strerror}", self.path) from None
         if len(data) < length:
             raise SourceDamagedError(f"{self.local} became shorter while it was sent", self.path)
-        return data, hashlib.sha256(data).digest()
+        digest = hashlib.sha256(data).digest()
+        self.digests[chunk] = digest.hex()
+        return data, digest
 
-    def digests(self) -> Iterator[bytes]:
+    def hash_chunks(self) -> list[bytes]:
         """The sha256 of every local chunk; blocks."""
-        for chunk in range(self.chunks):
-            yield self.read(chunk)[1]
+        return [self.read(chunk)[1] for chunk in range(self.chunks)]
+
+    def record(self, stamp: str) -> Record:
+        """What is remembered of it, proved and published under `stamp`."""
+        known = len(self.digests) == self.chunks
+        chunks = tuple(self.digests[chunk] for chunk in range(self.chunks)) if known else ()
+        return Record(self.path, self.size, self.sha256, stamp, self.chunk_bytes, chunks)
 
     def local_sha256(self) -> str:
         """The sha256 of the local file; blocks."""

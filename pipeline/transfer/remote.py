@@ -9,7 +9,7 @@ publication are as `pipeline.transfer.agent` describes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pipeline.hub import names
 from pipeline.transfer.agent import PART
@@ -43,6 +43,20 @@ class Seen(NamedTuple):
     part: int | None
 
 
+class Entry(NamedTuple):
+    """One name in a directory of the destination.
+
+    Attributes:
+        name: without its directory.
+        kind: what it is; links are `other`.
+        size: bytes of a file.
+    """
+
+    name: str
+    kind: Literal["file", "directory", "other"]
+    size: int
+
+
 class Room(NamedTuple):
     """What is free below the destination root."""
 
@@ -64,6 +78,9 @@ class Remote(Protocol):
 
     async def seen(self, paths: Sequence[str]) -> list[Seen]:
         """Look at files and parts."""
+
+    async def entries(self, directory: str) -> list[Entry]:
+        """What lies in one directory below the root; the root itself is the empty path."""
 
     async def room(self) -> Room:
         """Free space below the root."""

@@ -24,7 +24,7 @@ from pipeline.transfer.lanes import Job, Lanes
 from pipeline.transfer.limits import Bucket, Climber, Limits
 from pipeline.transfer.open_remote import open_remote
 from pipeline.transfer.outgoing import Delivered, Outgoing, Parcel
-from pipeline.transfer.remote import HOLE, Proof, Remote, Room, Seen, check_path
+from pipeline.transfer.remote import HOLE, Entry, Proof, Remote, Room, Seen, check_path
 from pipeline.transfer.ssh import SshTarget
 
 CHUNK = 8 << 20
@@ -63,6 +63,7 @@ class Sender:
 
     Attributes:
         moved: bytes acknowledged since it was opened.
+        ledger: what was proved there, now and in earlier attempts.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Sender:
         self._cancel = cancel
         self._bucket = Bucket(self._limits.bandwidth)
         self._climber = Climber()
-        self._ledger = Ledger(work / "delivered.jsonl")
+        self.ledger = Ledger(work / "delivered.jsonl")
         self._parcels: dict[str, Parcel] = {}
         self._hashers: dict[str, Remote] = {}
         self._lanes: Lanes
@@ -108,7 +109,7 @@ class Sender:
         if self._steering:
             self._steering.cancel()
         await self._lanes.close()
-        self._ledger.close()
+        self.ledger.close()
 
     @property
     def limits(self) -> Limits:
@@ -154,14 +155,17 @@ class Sender:
             found += await self._ask(partial(_seen, group))
         return found
 
-    async def hash_there(self, path: str, size: int) -> str:
-        """The sha256 of a published file, read back from the destination's disk by any free lane."""
-        return await self.ask_job(lambda remote: remote.sha256(path, size))
-
-    async def hashes_there(self, file: Outgoing, *, final: bool) -> list[bytes]:
-        """The sha256 of every chunk of a published file, or of its part."""
-        spans = Parcel(file, Path(), self._chunk_bytes).spans()
-        return await self.ask_job(lambda remote: remote.hashes(file.path, file.size, spans, final=final))
+    async def tree(self) -> list[tuple[str, Entry]]:
+        """Everything below the destination root that is no directory, by path; links are not followed."""
+        found: list[tuple[str, Entry]] = []
+        waiting = [""]
+        while waiting:
+            directory = waiting.pop()
+            entries = await self._ask(partial(_entries, directory))
+            paths = [f"{directory}/{entry.name}".lstrip("/") for entry in entries]
+            waiting += [path for path, entry in zip(paths, entries, strict=True) if entry.kind == "directory"]
+            found += [item for item in zip(paths, entries, strict=True) if item[1].kind != "directory"]
+        return sorted(found)
 
     async def ask_job(self, question: Callable[[Remote], Awaitable[T]]) -> T:
         """Have any free lane answer, in its turn among the jobs; asked again if the lane breaks."""
@@ -214,7 +218,7 @@ class Sender:
 
     def _begin(self, parcel: Parcel, seen: Seen) -> None:
         """Queue the first job of a file, by what the destination has of it."""
-        known = self._ledger.find(parcel.path)
+        known = self.ledger.find(parcel.path)
         if known and seen.size == parcel.size and known.proves(parcel.file, seen.stamp):
             parcel.sha256, parcel.kept = known.sha256, parcel.size
             parcel.missing.clear()
@@ -251,7 +255,7 @@ class Sender:
     async def _compare_part(self, parcel: Parcel, remote: Remote, _: int) -> None:
         """Hash what lies there and here; chunks that agree need not be sent."""
         there = await remote.hashes(parcel.path, parcel.size, parcel.spans(), final=False)
-        here = await asyncio.to_thread(lambda: list(parcel.digests()))
+        here = await asyncio.to_thread(parcel.hash_chunks)
         same = {n for n, (one, other) in enumerate(zip(there, here, strict=True)) if one == other != HOLE}
         parcel.missing -= same
         parcel.kept = sum(parcel.span(chunk).length for chunk in same)
@@ -417,7 +421,7 @@ class Sender:
         )
 
     def _published(self, parcel: Parcel, stamp: str) -> None:
-        self._ledger.add(parcel.file, parcel.sha256, stamp)
+        self.ledger.add(parcel.record(stamp))
         self._done(parcel)
 
     def _done(self, parcel: Parcel) -> None:
@@ -476,6 +480,10 @@ class Sender:
 
 async def _seen(paths: Sequence[str], remote: Remote) -> list[Seen]:
     return await remote.seen(paths)
+
+
+async def _entries(directory: str, remote: Remote) -> list[Entry]:
+    return await remote.entries(directory)
 
 
 def _fields(result: Delivered) -> dict[str, Any]:
