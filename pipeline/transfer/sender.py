@@ -117,6 +117,11 @@ class Sender:
         return self._limits
 
     @property
+    def waiting(self) -> int:
+        """Jobs no lane has taken yet: whether the link holds the transfer up."""
+        return self._lanes.waiting
+
+    @property
     def lanes(self) -> int:
         """Connected lanes."""
         return self._lanes.up
