@@ -247,8 +247,11 @@ def test_a_full_disk_is_waited_for(staging: Staging, side: str) -> None:
 
 
 def _fill_once(disk: Path) -> Any:
+    filled: list[str] = []
+
     def fill(event: str, fields: dict[str, Any]) -> None:
-        if event == "batch_download_start" and not (disk / ".filler").exists():
+        if event == "batch_download_start" and not filled:
+            filled.append(event)
             state = os.statvfs(disk)
             (disk / ".filler").write_bytes(bytes(max(0, state.f_bavail * state.f_frsize - 8192)))
 
