@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pipeline.transfer.sender import Sender
 
 GIB = 1 << 30
-#: Held while anything writes below a relay root.
-LOCK = ".xops-relay.lock"
 
 
 class Params(RelayOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,7 +98,7 @@ async def _relay(
     from pipeline.engine.claim import Claim
     from pipeline.hub.source import HubSource
     from pipeline.transfer.relay.pace import Pace
-    from pipeline.transfer.relay.run import Relay
+    from pipeline.transfer.relay.run import LOCK, Relay
     from pipeline.transfer.relay.space import Marks, Space
 
     params, root = context.params, relay_root(context)

@@ -43,10 +43,32 @@ _STAGES = (
         primary=("staged.json",),
     ),
     StageSpec(
+        name="relay",
+        summary="move the selection from the Hub over this machine to the training host, proved there",
+        module="pipeline.stages.relay",
+        needs=("access", "select", "preflight"),
+        resume="chunk",
+        gate="G1-G3: every size and hash equal there, no rrd, sessions unique",
+        waivable=False,
+        grace_s=30.0,
+        stall_s=120.0,
+        primary=("staged.json",),
+    ),
+    StageSpec(
+        name="transfer",
+        summary="send a directory of this machine to a host, proved there",
+        module="pipeline.stages.transfer",
+        resume="chunk",
+        gate="the destination holds exactly the source",
+        grace_s=30.0,
+        stall_s=120.0,
+        primary=("staged.json",),
+    ),
+    StageSpec(
         name="discover",
         summary="look into every staged episode: whole, degraded, damaged or absent",
         module="pipeline.stages.discover",
-        needs=("select", "download"),
+        needs=("select", "download", "relay"),
         resume="episode",
         gate="every selected episode is usable or taken out with a reason",
         grace_s=10.0,
@@ -85,6 +107,16 @@ _STAGES = (
 )
 
 _RECIPES = (
+    Recipe(
+        name="relay",
+        summary="access, selection, preflight, and the relay to the training host",
+        stages=("access", "select", "preflight", "relay"),
+    ),
+    Recipe(
+        name="transfer",
+        summary="a directory of this machine to a host (--set transfer.source=DIR)",
+        stages=("transfer",),
+    ),
     Recipe(
         name="stage_here",
         summary="access, selection and a verified download to this host, without a relay",

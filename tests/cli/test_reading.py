@@ -39,8 +39,9 @@ ACTS = {
     "run": {"new", "start", "resume", "cancel", "reap", "invalidate"},
     "gate": {"waive", "sign"},
     "registry": {"scaffold"},
+    "relay": {"run", "limit", "verify", "replace", "key"},
 }
-LOSING = {("run", "cancel"), ("run", "reap"), ("run", "invalidate"), ("gate", "waive")}
+LOSING = {("relay", "verify"), ("run", "cancel"), ("run", "reap"), ("run", "invalidate"), ("gate", "waive")}
 
 
 def test_every_act_has_a_dry_run_and_every_loss_wants_a_yes() -> None:

@@ -191,7 +191,7 @@ def test_cancelling_keeps_what_was_reached(staging: Staging) -> None:
 def test_two_relays_never_share_a_root(staging: Staging) -> None:
     from pipeline.engine.claim import Claim
     from pipeline.engine.errors import BusyError
-    from pipeline.stages.relay import LOCK
+    from pipeline.transfer.relay.run import LOCK
 
     with Claim(staging.relay / LOCK, what="the relay root"), pytest.raises(BusyError, match="is held by pid"):
         staging.run()

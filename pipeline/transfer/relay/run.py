@@ -33,6 +33,8 @@ from pipeline.transfer.relay.pace import Pace
 from pipeline.transfer.relay.space import Space
 from pipeline.transfer.sender import Cancel, Sender
 
+#: Held while anything writes below a relay root.
+LOCK = ".xops-relay.lock"
 #: Times a file is fetched again because the relay's own copy went bad.
 _REFETCHES = 2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 300.0
