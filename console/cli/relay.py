@@ -176,6 +176,7 @@ def preflight(
     from console.cli.relay_run import preflight_question
     from pipeline.hub.preflight import ready, run_preflight
     from pipeline.hub.selection import read_selection
+    from pipeline.stages.preflight import Params, connector
 
     asked = preflight_question(
         read_selection(selection),
@@ -184,7 +185,7 @@ def preflight(
         relay_root=relay_root,
         ssh_key=ssh_key,
     )
-    rows = asyncio.run(run_preflight(asked))
+    rows = asyncio.run(run_preflight(asked, connect=connector(asked, Params())))
     if json:
         emit_json({"ready": ready(rows), "rows": rows})
     else:

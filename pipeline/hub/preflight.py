@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from pipeline.engine.errors import UnreachableError, XopsError
+from pipeline.engine.errors import NoPermissionError, NotFoundError, UnreachableError, XopsError
 from pipeline.hub import names
 from pipeline.hub.access import Access, probe_access
 from pipeline.hub.keys import DEFAULT_KEY, read_key
@@ -122,7 +122,7 @@ async def _training_rows(asked: Preflight, connect: Connect | None) -> list[Row]
     try:
         roots = {"training_root": asked.transfer_root, "training_temp": "/tmp"}  # noqa: S108 - only measured
         facts = await ask(connect or connector(host, asked.ssh_key), roots, asked.transfer_root)
-    except UnreachableError as error:
+    except (UnreachableError, NoPermissionError, NotFoundError) as error:
         return [Row("ssh", host, "training", "fail", str(error), error.hint or f"try: ssh {host} hostname")]
     return list(training_rows(asked, facts))
 

@@ -14,6 +14,7 @@ from pipeline.engine.context import StageContext
 
 if TYPE_CHECKING:
     from pipeline.hub.preflight import Preflight
+    from pipeline.hub.remote_facts import Connect
 
 
 class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,6 +25,8 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         transfer_host: `[user@]host[:port]` of the training host.
         transfer_root: data root there.
         ssh_key: private key for that host.
+        known_hosts: file of host keys; empty means ssh's own.
+        host_keys: `accept-new` records a host never seen; a changed key fails always.
         transfer_mode: how the relay will move files.
         batch_max_gib, batch_max_episodes, prefetch: how much of the selection lies on the relay at a time.
     """
@@ -32,6 +35,8 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     transfer_host: str = ""
     transfer_root: str = ""
     ssh_key: str = ""
+    known_hosts: str = ""
+    host_keys: Literal["strict", "accept-new"] = "accept-new"
     transfer_mode: Literal["chunked", "rsync"] = "chunked"
     batch_max_gib: Annotated[float, Meta(gt=0)] = 40.0
     batch_max_episodes: Annotated[int, Meta(ge=1)] = 16
@@ -43,12 +48,24 @@ def run(context: StageContext) -> None:
     from pipeline.engine.files import publish_json
     from pipeline.hub.preflight import run_preflight
 
-    rows = asyncio.run(run_preflight(_asked(context)))
+    asked = _asked(context)
+    rows = asyncio.run(run_preflight(asked, connect=connector(asked, context.params)))
     publish_json(context.out / "preflight.json", msgspec.to_builtins(rows))
     for row in rows:
         context.emit("preflight_row", **msgspec.to_builtins(row))
         fix = f"; {row.fix}" if row.fix else ""
         context.check(f"{row.role}_{row.name}", row.status != "fail", f"{row.host}: {row.detail}{fix}")
+
+
+def connector(asked: Preflight, params: Params) -> Connect:
+    """Log in exactly as the relay will: same key, same host keys, same rules."""
+    from pipeline.transfer.ssh import SshTarget, connect
+
+    key = asked.ssh_key if Path(asked.ssh_key).expanduser().is_file() else ""
+    target = SshTarget(
+        address=asked.transfer_host, key=key, known_hosts=params.known_hosts, host_keys=params.host_keys
+    )
+    return lambda: connect(target)
 
 
 def host_of(config: WorkspaceConfig, role: str) -> HostConfig | None:
