@@ -1,68 +1,83 @@
-"""The embedded demo: a workspace with a generated dataset, its own Hub, and a run of recipe `demo`.
+"""The embedded demo: a workspace with a generated dataset, its own Hub and training host, and a run.
 
-The product code does not know that it is a demo: the workspace's configuration names an endpoint, and
-that is all. The Hub is a process of its own that outlives this one, so that stages go on after the console
-was left, and ends by itself after ten minutes without a request.
+The product code does not know that it is a demo: the workspace's configuration names an endpoint and a host,
+and that is all. Hub and host are processes of their own that outlive this one, so that stages go on after
+the console was left, and end by themselves after ten minutes without being used.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline.engine import procfs
 from pipeline.engine.config import load_config
-from pipeline.engine.errors import UnreachableError, UsageError
+from pipeline.engine.errors import StageFailedError, UnreachableError, UsageError
 from pipeline.engine.paths import RunPaths, WorkspacePaths
 from pipeline.engine.registry import Registry
 
 RECIPE = "demo"
 REPO_ID = "standin/xperience-10m"
 
-#: Seconds without a request after which the demo's Hub ends.
+#: Seconds without use after which the demo's Hub and host end.
 IDLE_EXIT_S = 600
+
+#: The stand-ins, and where in the workspace each keeps what is its own.
+SERVICES = ("hub", "sshd")
 
 _START_S = 20.0
 
 _TEMPLATE = """\
-# The embedded demo: a generated dataset behind a stand-in Hub on this machine.
+# The embedded demo: a generated dataset behind a stand-in Hub, and a stand-in training host, on this machine.
 name = "demo"
 
 [dataset]
 repo_id = "{repo_id}"
-endpoint = "http://127.0.0.1:{port}"
+endpoint = "http://127.0.0.1:{hub}"
+
+[hosts.training]
+address = "standin@127.0.0.1:{sshd}"
+role = "training"
+data_root = "{root}/data"
+ssh_key = "{root}/sshd/user_key"
 """
 
 
 def prepare(root: Path) -> WorkspacePaths:
-    """Make or reuse the demo's workspace below `root`, with its Hub answering.
+    """Make or reuse the demo's workspace below `root`, with its Hub and training host answering.
 
     Raises:
         UsageError: `root` is a workspace, but not a demo's.
-        UnreachableError: the Hub does not start.
+        StageFailedError: the dataset could not be made.
+        UnreachableError: a stand-in does not start.
     """
-    from pipeline.standin.world import make_world
-
     workspace = WorkspacePaths(root.expanduser().absolute())
     if not workspace.config.exists():
-        make_world(workspace.root / "hub")
+        _make_dataset(workspace.root / "hub")
         workspace.runs.mkdir(exist_ok=True)
-        workspace.config.write_text(_TEMPLATE.format(repo_id=REPO_ID, port=_free_port()), "utf-8")
-    dataset = load_config(workspace).values.dataset
-    if dataset.repo_id != REPO_ID:
+        text = _TEMPLATE.format(
+            repo_id=REPO_ID, hub=_free_port(), sshd=_free_port(), root=workspace.root.as_posix()
+        )
+        workspace.config.write_text(text, "utf-8")
+    config = load_config(workspace).values
+    if config.dataset.repo_id != REPO_ID:
         raise UsageError(
             f"{workspace.root} is a workspace of its own, not a demo", hint="xops demo --dir NEW_DIRECTORY"
         )
-    port = urlsplit(dataset.endpoint).port or 0
-    if not _answers(port):
-        _start_hub(workspace, port)
+    hub = urlsplit(config.dataset.endpoint).port or 0
+    sshd = int(config.hosts["training"].address.rpartition(":")[2])
+    for name, port, options in (("hub", hub, ("--open",)), ("sshd", sshd, ())):
+        if not _answers(port):
+            _start(workspace, name, port, options)
     return workspace
 
 
@@ -70,7 +85,13 @@ def create(workspace: WorkspacePaths, registry: Registry) -> RunPaths:
     """A new run of the demo's recipe; nothing is started."""
     from pipeline.engine.runs import create_run
 
-    return create_run(workspace, registry, load_config(workspace).values, recipe=RECIPE, kind="smoke")
+    config = load_config(workspace).values
+    known = str(workspace.root / "sshd" / "known_hosts")
+    params = {
+        stage: {"known_hosts": known, "relay_root": str(workspace.root / "relay")}
+        for stage in ("preflight", "relay")
+    }
+    return create_run(workspace, registry, config, recipe=RECIPE, kind="smoke", params=params)
 
 
 def follow(run: RunPaths, registry: Registry, told: Callable[[str], None], *, poll_s: float = 0.3) -> None:
@@ -90,19 +111,45 @@ def follow(run: RunPaths, registry: Registry, told: Callable[[str], None], *, po
         time.sleep(poll_s)
 
 
-def stop_hub(workspace: WorkspacePaths) -> None:
-    """End the demo's Hub, if it is the one this workspace started."""
-    import signal
+def sign_what_waits(run: RunPaths, registry: Registry, told: Callable[[str], None]) -> bool:
+    """Sign the gates that only a person can open, as the demo's operator; whether there was one.
 
-    from pipeline.engine import procfs
+    It is the same act as an operator's, in the journal under the demo's name: nobody looked at a generated
+    dataset, and the reason says so.
+    """
+    from pipeline.engine.decisions import sign
+    from pipeline.engine.gates import Verdict
+    from pipeline.engine.status import read_run
 
-    try:
-        hub = msgspec.json.decode(_pid_file(workspace).read_bytes(), type=procfs.Identity)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return
-    if hub.alive():
-        os.kill(hub.pid, signal.SIGTERM)
-    _pid_file(workspace).unlink(missing_ok=True)
+    waiting = [stage for stage in read_run(run, registry).stages if stage.verdict is Verdict.UNSIGNED]
+    for stage in waiting:
+        told(f"{stage.stage}: its gate wants a signature; the demo signs for you")
+        sign(run, registry, stage.stage, why="the demo: nobody read the report of a generated dataset")
+    return bool(waiting)
+
+
+def stop_services(workspace: WorkspacePaths) -> None:
+    """End the demo's Hub and host, if they are those this workspace started."""
+    for name in SERVICES:
+        record = _pid_file(workspace, name)
+        try:
+            service = msgspec.json.decode(record.read_bytes(), type=procfs.Identity)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            continue
+        if service.alive():
+            os.kill(service.pid, signal.SIGTERM)
+        record.unlink(missing_ok=True)
+
+
+def _make_dataset(folder: Path) -> None:
+    """Have the episodes made, in a process that may load what video needs."""
+    command = [sys.executable, "-P", "-m", "pipeline.standin.world", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        told = made.stderr.strip().splitlines() or [f"exit status {made.returncode}"]
+        raise StageFailedError(
+            f"the demo's dataset cannot be made: {told[-1]}", hint="pip install 'xops[data]'"
+        )
 
 
 def _progress(run: RunPaths, stage: str) -> str:
@@ -119,8 +166,8 @@ def _progress(run: RunPaths, stage: str) -> str:
     return f" {view.done:g}/{view.total:g} {view.unit or ''}".rstrip()
 
 
-def _pid_file(workspace: WorkspacePaths) -> Path:
-    return workspace.root / "hub.pid.json"
+def _pid_file(workspace: WorkspacePaths, name: str) -> Path:
+    return workspace.root / f"{name}.pid.json"
 
 
 def _free_port() -> int:
@@ -138,25 +185,22 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _start_hub(workspace: WorkspacePaths, port: int) -> None:
-    from pipeline.engine import procfs
-
-    command = [sys.executable, "-P", "-m", "pipeline.standin.hub", str(workspace.root / "hub"), "--open"]
-    with (workspace.root / "hub.log").open("ab") as log:
+def _start(workspace: WorkspacePaths, name: str, port: int, options: Sequence[str]) -> None:
+    log = workspace.root / f"{name}.log"
+    command = [sys.executable, "-P", "-m", f"pipeline.standin.{name}", str(workspace.root / name), *options]
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port), "--idle-exit", str(IDLE_EXIT_S)],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     identity = procfs.identify(process.pid)
     if identity is not None:
-        _pid_file(workspace).write_bytes(msgspec.json.encode(identity))
+        _pid_file(workspace, name).write_bytes(msgspec.json.encode(identity))
     end = time.monotonic() + _START_S
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > end:
-            raise UnreachableError(
-                "the demo's Hub did not start", hint=f"look at {workspace.root / 'hub.log'}"
-            )
+            raise UnreachableError(f"the demo's {name} did not start", hint=f"look at {log}")
         time.sleep(0.05)

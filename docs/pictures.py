@@ -44,7 +44,7 @@ def main() -> None:
             feed = WorkspaceFeed(workspace, registry, run.run_id)
             asyncio.run(_photograph(Console(feed, capabilities=_terminal())))
         finally:
-            demo.stop_hub(workspace)
+            demo.stop_services(workspace)
 
 
 def _terminal() -> Capabilities:

@@ -28,7 +28,7 @@ def demo(
     json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Run a generated dataset through every stage there is, behind an embedded Hub; needs no network."""
+    """Run a generated dataset through every stage there is, with its own Hub and host; no network."""
     from console import demo as embedded
     from pipeline.engine.registry import load_registry
 
@@ -57,15 +57,20 @@ def _headless(workspace: WorkspacePaths, run: RunPaths, registry: Registry, *, j
     from console import demo as embedded
     from console.cli.run import outcome
     from console.diagnostics import say
+    from pipeline.engine.errors import ExitCode
     from pipeline.engine.operations import start
     from pipeline.engine.status import read_run
 
     say(f"run {run.run_id} in {workspace.root}")
-    start(run, registry)
     try:
+        start(run, registry)
         embedded.follow(run, registry, say)
+        while embedded.sign_what_waits(run, registry, say):
+            if outcome(read_run(run, registry)) is ExitCode.NOT_READY:
+                start(run, registry)
+                embedded.follow(run, registry, say)
     finally:
-        embedded.stop_hub(workspace)
+        embedded.stop_services(workspace)
     status = read_run(run, registry)
     if json:
         emit_json(status)

@@ -96,10 +96,20 @@ _STAGES = (
         primary=("content_balance.html",),
     ),
     StageSpec(
+        name="export",
+        summary="cut windows: clip, sound, sensor features and answers, as rows of a dataset",
+        module="pipeline.stages.export",
+        needs=("manifest", "audit"),
+        resume="episode",
+        gate="rows conserved, media hashed, label options from train, frames as declared",
+        grace_s=10.0,
+        primary=("dataset.jsonl",),
+    ),
+    StageSpec(
         name="index",
         summary="make exported windows a neutral index that every backbone can read",
         module="pipeline.stages.index",
-        needs=("audit",),
+        needs=("audit", "export"),
         gate="schema valid, rows conserved, label options from train, media present",
         grace_s=10.0,
         primary=("window_index.jsonl",),
@@ -134,14 +144,25 @@ _RECIPES = (
     ),
     Recipe(
         name="demo",
-        summary="the same on a generated dataset of eight episodes, from an embedded Hub",
-        stages=("access", "select", "download"),
+        summary="sixteen generated episodes from an embedded Hub through every stage there is",
+        stages=("access", "select", "preflight", "relay", "discover", "manifest", "audit"),
         params={
             "access": {"first_wait_s": 1.0, "longest_wait_s": 2.0},
             "select": {
-                "target_episodes": 8,
+                "target_episodes": 16,
                 "min_annotation_gib": 0.0,
+                "drop_bottom_annotation_percentile": 0.0,
+                "drop_bottom_training_percentile": 0.0,
             },
+            "relay": {
+                "batch_max_episodes": 4,
+                "low_water_gib": 0.0,
+                "high_water_gib": 0.0,
+                "chunk_size_mib": 0.25,
+                "chunk_threshold_mib": 0.25,
+            },
+            # Sixteen episodes of two tasks each cannot be balanced as 128 can.
+            "audit": {"max_share": 1.0, "max_divergence": 1.0, "max_unknown_share": 1.0},
         },
     ),
 )

@@ -77,8 +77,7 @@ class StandinSshd:
             compression_algs=None,
         )
         self._port = self._server.get_port()
-        public = (self.folder / "host_key.pub").read_text("utf-8").split()[:2]
-        Path(self.login.known_hosts).write_text(f"[127.0.0.1]:{self._port} {' '.join(public)}\n", "utf-8")
+        self._write_known_hosts()
         return self
 
     async def __aexit__(
@@ -89,6 +88,11 @@ class StandinSshd:
             await self._server.wait_closed()
         for process in self._processes:
             _kill(process)
+
+    def _write_known_hosts(self) -> None:
+        public = (self.folder / "host_key.pub").read_text("utf-8").split()[:2]
+        line = f"[127.0.0.1]:{self._port} {' '.join(public)}\n"
+        Path(self.login.known_hosts).write_text(line, "utf-8")
 
     @property
     def login(self) -> Login:
@@ -184,7 +188,7 @@ async def _run(options: argparse.Namespace) -> None:
         told = {"address": login.address, "key": login.key, "known_hosts": login.known_hosts}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
-        while not options.idle_exit or server.busy or _idle(server) < options.idle_exit:
+        while not options.idle_exit or server.busy or _idle(server) < options.idle_exit:  # noqa: ASYNC110
             await asyncio.sleep(min(options.idle_exit or 3600.0, 5.0))
 
 

@@ -47,7 +47,7 @@ def expected(workspace: WorkspacePaths, run: RunPaths) -> dict[str, str]:
 def workspace(tmp_path: Path) -> Iterator[WorkspacePaths]:
     made = demo.prepare(tmp_path / "demo")
     yield made
-    demo.stop_hub(made)
+    demo.stop_services(made)
 
 
 def test_the_demo_runs_to_its_end_and_every_byte_is_right(tmp_path: Path) -> None:
@@ -57,17 +57,24 @@ def test_the_demo_runs_to_its_end_and_every_byte_is_right(tmp_path: Path) -> Non
     assert {stage["stage"]: stage["state"] for stage in status["stages"]} == {
         "access": "succeeded",
         "select": "succeeded",
-        "download": "succeeded",
+        "preflight": "succeeded",
+        "relay": "succeeded",
+        "discover": "succeeded",
+        "manifest": "succeeded",
+        "audit": "succeeded",
     }
     checks = [check for stage in status["stages"] for check in stage["gate"]["checks"]]
-    assert all(check["ok"] for check in checks)
+    assert all(check["ok"] is not False for check in checks)
+    audit = next(stage for stage in status["stages"] if stage["stage"] == "audit")
+    assert audit["verdict"] == "signed" or audit["gate"]["decisions"], "signed, and on record"
     workspace = WorkspacePaths(tmp_path / "demo")
     (run,) = workspace.list_runs()
     found = staged(workspace)
     assert found == expected(workspace, run)
-    assert len(found) == 56
+    assert len(found) == 112
     assert not any("visualization.rrd" in name for name in found)
     assert not (workspace.root / "hub.pid.json").exists()
+    assert not (workspace.root / "sshd.pid.json").exists()
 
 
 def test_the_demo_can_be_run_again_in_the_same_place(tmp_path: Path) -> None:
@@ -77,26 +84,26 @@ def test_the_demo_can_be_run_again_in_the_same_place(tmp_path: Path) -> None:
     assert len(WorkspacePaths(tmp_path / "demo").list_runs()) == 2
 
 
-def test_a_killed_download_goes_on_and_leaves_nothing_behind(workspace: WorkspacePaths) -> None:
+def test_a_killed_relay_goes_on_and_leaves_nothing_behind(workspace: WorkspacePaths) -> None:
     run = demo.create(workspace, REGISTRY)
-    operations.start(run, REGISTRY, until="download")
+    operations.start(run, REGISTRY, until="relay")
     kills = 0
     end = time.monotonic() + 120
     while time.monotonic() < end:
         status = read_run(run, REGISTRY)
-        download = status.stage("download")
-        if download.state is StageState.SUCCEEDED:
+        relay = status.stage("relay")
+        if relay.state is StageState.SUCCEEDED:
             break
-        attempts = run.stage("download").list_attempts()
+        attempts = run.stage("relay").list_attempts()
         record = read_process(attempts[-1]) if attempts else None
         if kills < 3 and record is not None and record.main.alive() and _some_file(workspace, kills):
             os.killpg(record.pgid, signal.SIGKILL)
             kills += 1
             operations.wait(run, REGISTRY, timeout_s=60)
-        elif download.state.resumable and status.conductor is None:
+        elif relay.state.resumable and status.conductor is None:
             operations.start(run, REGISTRY)
         time.sleep(0.005)
-    assert read_run(run, REGISTRY).stage("download").state is StageState.SUCCEEDED
+    assert read_run(run, REGISTRY).stage("relay").state is StageState.SUCCEEDED
     assert kills > 0
     assert staged(workspace) == expected(workspace, run)
 
