@@ -60,10 +60,9 @@ async def open_agent(
         process = await connection.create_process(command(), encoding=None, window=8 << 20)
         remote = AgentRemote(connection, process, throttle)
         async with asyncio.timeout(_START_S):
-            await remote.greet()
+            await remote.greet(root, create=create)
     except (OSError, asyncssh.Error, TimeoutError, EOFError) as error:
         raise LaneLostError(f"no agent on the destination: {error or type(error).__name__}") from None
-    await remote.bind(root, create=create)
     return remote
 
 
@@ -91,8 +90,13 @@ class AgentRemote:
         self._lost: Exception | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def greet(self) -> None:
-        """Skip what start-up files print, up to the agent's first words."""
+    async def greet(self, root: str, *, create: bool) -> Room:
+        """Skip what start-up files print, and take `root` as the directory everything is below.
+
+        The first request goes out before anything is heard: an SFTP server in the agent's place takes it for
+        nonsense and ends at once, instead of waiting for ever.
+        """
+        bound = await self._send(agent.ROOT, 0, int(create), root.encode("utf-8", "surrogateescape"))
         seen = b""
         while agent.MAGIC not in seen:
             if len(seen) > _NOISE:
@@ -103,12 +107,7 @@ class AgentRemote:
                 raise LaneLostError(f"no agent on the destination: {told or 'it ended at once'}")
             seen += more
         self._reader = asyncio.create_task(self._read(seen.partition(agent.MAGIC)[2]))
-
-    async def bind(self, root: str, *, create: bool) -> Room:
-        """Take `root` as the directory everything is below; made if missing and `create` is set."""
-        answer = await self._ask(agent.ROOT, 0, int(create), root.encode("utf-8", "surrogateescape"))
-        answer.check(root, self._host)
-        return Room(*agent.SPACE.unpack(answer.payload))
+        return Room(*agent.SPACE.unpack((await bound).check(root, self._host).payload))
 
     async def seen(self, paths: Sequence[str]) -> list[Seen]:
         """Look at files and parts."""

@@ -237,7 +237,7 @@ class Lanes:
         except DestinationFullError as error:
             await self._wait_for_room(remote, job.needs, error)
             self.add(job, first=True)
-        except XopsError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the job is told, whatever it was
             job.fail(error)
 
     async def _wait_for_room(self, remote: Remote, size: int, error: DestinationFullError) -> None:

@@ -4,30 +4,59 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipeline.transfer.errors import LaneLostError
 from pipeline.transfer.remote import Remote, Throttle
 from pipeline.transfer.ssh import SshTarget, connect
 
+Mode = Literal["auto", "agent", "sftp"]
 
-async def open_remote(
-    target: SshTarget,
-    root: str,
-    *,
-    mode: Literal["auto", "agent", "shell", "sftp"] = "auto",
-    create: bool = True,
-    throttle: Throttle | None = None,
-) -> Remote:
-    """Connect and bind a lane to `root`.
 
-    Raises:
-        HostKeyError, LoginRefusedError, RefusedPathError, DestinationFullError: final.
-        LaneLostError, UnreachableError: not now.
+class Opener:
+    """Opens lanes to one directory of one host.
+
+    With mode `auto` the first lane finds out whether the agent can run there; the others do the same as it.
+
+    Args:
+        target: the host.
+        root: the directory.
+        mode: how to write there.
+        throttle: asked before each piece of file content.
     """
-    from pipeline.transfer.agent_remote import open_agent
 
-    del mode
-    connection = await connect(target)
-    try:
-        return await open_agent(connection, root, create=create, throttle=throttle)
-    except BaseException:
-        connection.abort()
-        raise
+    def __init__(
+        self, target: SshTarget, root: str, *, mode: Mode = "auto", throttle: Throttle | None = None
+    ) -> None:
+        self._target = target
+        self._root = root
+        self._mode: Mode = mode
+        self._throttle = throttle
+
+    async def __call__(self) -> Remote:
+        """Connect and bind a lane.
+
+        Raises:
+            HostKeyError, LoginRefusedError, RefusedPathError, DestinationFullError: final.
+            LaneLostError, UnreachableError: not now.
+        """
+        from pipeline.transfer.agent_remote import open_agent
+        from pipeline.transfer.sftp_remote import open_sftp
+
+        if self._mode != "sftp":
+            connection = await connect(self._target)
+            try:
+                remote = await open_agent(connection, self._root, throttle=self._throttle)
+            except BaseException as error:
+                connection.abort()
+                if self._mode == "agent" or not isinstance(error, LaneLostError):
+                    raise
+            else:
+                self._mode = "agent"
+                return remote
+        connection = await connect(self._target)
+        try:
+            found = await open_sftp(connection, self._root, throttle=self._throttle)
+        except BaseException:
+            connection.abort()
+            raise
+        self._mode = "sftp"
+        return found

@@ -1,9 +1,8 @@
 """What a lane can do on the destination, however it does it.
 
-Three classes speak this protocol: `agent_remote` (a helper fed over the exec channel; the normal one),
-`shell_remote` (`sh`, `dd`, `sha256sum`; where Python is absent) and `sftp_remote` (where commands are
-forbidden). Paths are relative to the destination root and were checked by `check_path`; parts and
-publication are as `pipeline.transfer.agent` describes.
+Two classes speak this protocol: `agent_remote` (a helper fed over the exec channel; the normal one) and
+`sftp_remote` (where no program of ours can run). Paths are relative to the destination root and were checked
+by `check_path`; parts and publication are as `pipeline.transfer.agent` describes.
 """
 
 from __future__ import annotations

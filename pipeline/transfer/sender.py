@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.engine.errors import CancelledByOperatorError
 from pipeline.engine.log import Emit
@@ -22,7 +22,7 @@ from pipeline.transfer.delivered import Ledger
 from pipeline.transfer.errors import DestinationError, LaneLostError, SourceDamagedError
 from pipeline.transfer.lanes import Job, Lanes
 from pipeline.transfer.limits import Bucket, Climber, Limits
-from pipeline.transfer.open_remote import open_remote
+from pipeline.transfer.open_remote import Mode, Opener
 from pipeline.transfer.outgoing import Delivered, Outgoing, Parcel
 from pipeline.transfer.remote import HOLE, Entry, Proof, Remote, Room, Seen, check_path
 from pipeline.transfer.ssh import SshTarget
@@ -36,8 +36,6 @@ _LOOK_S = 2.0
 _PATHS = 200
 
 T = TypeVar("T")
-
-Mode = Literal["auto", "agent", "shell", "sftp"]
 
 
 class Cancel(Protocol):
@@ -86,9 +84,9 @@ class Sender:
         self._limits = limits or Limits()
         self._chunk_bytes = chunk_bytes
         self._threshold = min(chunk_bytes if threshold is None else threshold, chunk_bytes)
-        self._mode: Mode = mode
         self._cancel = cancel
         self._bucket = Bucket(self._limits.bandwidth)
+        self._open = Opener(target, root, mode=mode, throttle=self._bucket.acquire)
         self._climber = Climber()
         self.ledger = Ledger(work / "delivered.jsonl")
         self._parcels: dict[str, Parcel] = {}
@@ -435,9 +433,6 @@ class Sender:
         result = parcel.delivered()
         self._emit("file_done", batch=parcel.file.batch, file=parcel.path, **_fields(result))
         parcel.done.set_result(result)
-
-    async def _open(self) -> Remote:
-        return await open_remote(self.target, self.root, mode=self._mode, throttle=self._bucket.acquire)
 
     async def _ask(self, question: Callable[[Remote], Awaitable[T]]) -> T:
         """Ask any connected lane at once, ahead of all jobs."""
