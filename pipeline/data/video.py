@@ -83,16 +83,31 @@ def _info(container: Any, size: int) -> VideoInfo:
 def read_frames(
     path: Path, indices: Iterable[int], *, threads: int = 1, size: tuple[int, int] | None = None
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The pictures at `indices`, each decoded at most once, in ascending order.
+    """The pictures at `indices`, as `decode_frames` finds them.
 
     Args:
         path: the MP4.
-        indices: frame numbers from 0, in any order; those beyond the last frame yield nothing.
+        indices: frame numbers from 0, in any order.
         threads: of the decoder.
         size: (width, height) to scale to, averaging over areas; None keeps the video's.
 
     Yields:
         (index, picture): height x width x RGB, one byte each.
+
+    Raises:
+        DamagedFileError: as there.
+    """
+    for index, frame in decode_frames(path, indices, threads=threads):
+        yield index, _picture(frame, size)
+
+
+def decode_frames(path: Path, indices: Iterable[int], *, threads: int = 1) -> Iterator[tuple[int, Any]]:
+    """The frames at `indices` as PyAV's, each decoded at most once, in ascending order.
+
+    Args:
+        path: the MP4.
+        indices: frame numbers from 0, in any order; those beyond the last frame yield nothing.
+        threads: of the decoder.
 
     Raises:
         DamagedFileError: the file cannot be opened, or decoding ends before its last wanted frame.
@@ -106,7 +121,7 @@ def read_frames(
         with av.open(str(path)) as container:
             for position, frame in _decode(container, path, target, threads):
                 if position == target:
-                    yield target, _picture(frame, size)
+                    yield target, frame
                     target = next(wanted, None)
                     if target is None:
                         return
