@@ -138,6 +138,11 @@ _RECIPES = (
         stages=("access", "select", "download", "discover", "manifest", "audit"),
     ),
     Recipe(
+        name="make_dataset",
+        summary="prepare_data, then the export of windows and their neutral index",
+        stages=("access", "select", "download", "discover", "manifest", "audit", "export", "index"),
+    ),
+    Recipe(
         name="index_dataset",
         summary="the neutral window index of an existing dataset.jsonl (--set index.dataset=FILE)",
         stages=("index",),
