@@ -27,7 +27,7 @@ async def main(seconds: float) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         make_tree(root, 200, 20_000)
-        files = sorted(root.rglob("*.jsonl"))  # noqa: ASYNC240 - nothing else runs yet
+        files = sorted(root.rglob("*.jsonl"))
         with Follower([root], remember=False) as follower:
             seen: asyncio.Queue[float] = asyncio.Queue()
             watching = asyncio.create_task(watch(follower, seen))

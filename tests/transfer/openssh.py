@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.transfer.ssh import SshTarget
@@ -18,12 +19,17 @@ class Sshd:
 
     Attributes:
         folder: its configuration, keys and log.
-        port: on 127.0.0.1.
+        port, address: where it listens.
+        prefix: command it is started through.
     """
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(
+        self, folder: Path, *settings: str, address: str = "127.0.0.1", prefix: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self.address = address
+        self.prefix = tuple(prefix)
         self.port = _free_port()
         folder.mkdir(parents=True)
         for name in ("host", "user"):
@@ -36,13 +42,13 @@ class Sshd:
 
     def write_known_hosts(self) -> None:
         public = (self.folder / "host.pub").read_text().split()[:2]
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {' '.join(public)}\n")
+        (self.folder / "known_hosts").write_text(f"[{self.address}]:{self.port} {' '.join(public)}\n")
 
     @property
     def target(self) -> SshTarget:
         """How to log in."""
         return SshTarget(
-            address=f"{os.environ.get('USER') or 'root'}@127.0.0.1:{self.port}",
+            address=f"{os.environ.get('USER') or 'root'}@{self.address}:{self.port}",
             key=str(self.folder / "user"),
             known_hosts=str(self.folder / "known_hosts"),
         )
@@ -51,7 +57,7 @@ class Sshd:
         config = self.folder / "sshd_config"
         lines = (
             f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
+            f"ListenAddress {self.address}",
             f"HostKey {self.folder / 'host'}",
             f"AuthorizedKeysFile {self.folder / 'authorized_keys'}",
             f"PidFile {self.folder / 'pid'}",
@@ -68,8 +74,13 @@ class Sshd:
         config.write_text("\n".join(lines) + "\n")
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(config)], stderr=log, stdout=log)
+        self.process = subprocess.Popen(
+            [*self.prefix, sshd, "-D", "-e", "-f", str(config)], stderr=log, stdout=log
+        )
         log.close()
+        if self.prefix:
+            time.sleep(1.0)  # it listens in a network of its own, which nobody here can look into
+            return
         for _ in range(400):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
