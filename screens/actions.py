@@ -25,10 +25,13 @@ class Target:
     Attributes:
         snapshot: the run shown; None if there is none.
         stage: its selected stage; None if there is none.
+        file, chunk: what the cursor of the Transfer screen is on; empty and None without one.
     """
 
     snapshot: RunSnapshot | None = None
     stage: StageStatus | None = None
+    file: str = ""
+    chunk: int | None = None
 
     @property
     def run_id(self) -> str:
@@ -98,10 +101,35 @@ def _log(target: Target) -> Argv:
     return ("xops", "stage", "log", target.run_id, target.name)
 
 
+def _limit(*options: str) -> Callable[[Target], Argv]:
+    return lambda target: ("xops", "relay", "limit", target.run_id, *options)
+
+
+def _retry(target: Target) -> Argv:
+    what = target.file or "FILE"
+    return _limit("--retry", what if target.chunk is None else f"{what}:{target.chunk}")(target)
+
+
 _STAGES = ("overview",)
+_RELAY = ("relay", "transfer")
 
 ACTIONS: tuple[Action, ...] = (
     Action("overview", "1", "Overview", "Stages of the run", lambda t: ("xops", "run", "show", t.run_id)),
+    Action(
+        "relay",
+        "2",
+        "Relay",
+        "Batches on both lanes, rates, disks, what holds the relay up",
+        lambda t: ("xops", "relay", "status", t.run_id),
+    ),
+    Action(
+        "transfer",
+        "3",
+        "Chunks",
+        "Every chunk of the selection, files, connections",
+        lambda t: ("xops", "relay", "status", t.run_id, "--json"),
+        screens=_RELAY,
+    ),
     Action("runs", "9", "Runs", "All runs of the workspace", lambda _: ("xops", "run", "ls")),
     Action("log", "0,l", "Log", "Events, journal and output of the selected stage", _log),
     Action(
@@ -159,9 +187,62 @@ ACTIONS: tuple[Action, ...] = (
         lambda t: ("xops", "stage", "show", t.run_id, t.name),
         screens=_STAGES,
     ),
+    Action(
+        "pause-transfer",
+        "p",
+        "Hold",
+        "Hold the transfer to the training host, or let it go on",
+        _limit("--pause", "transfer"),
+        acts=True,
+        screens=_RELAY,
+    ),
+    Action(
+        "pause-download",
+        "P",
+        "",
+        "Hold the downloads from the Hub, or let them go on",
+        _limit("--pause", "download"),
+        acts=True,
+        screens=_RELAY,
+    ),
+    Action(
+        "limits",
+        "L",
+        "Limits",
+        "Change connections and bandwidth of a relay that runs",
+        _limit("--lanes", "N", "--bandwidth-mib", "X"),
+        acts=True,
+        screens=_RELAY,
+    ),
+    Action("retry", "t", "Again", "Send the file or chunk again", _retry, acts=True, screens=("transfer",)),
+    Action(
+        "verify",
+        "v",
+        "Verify",
+        "Read back every file from the training host",
+        lambda t: ("xops", "relay", "verify", t.run_id),
+        acts=True,
+        screens=_RELAY,
+    ),
+    Action(
+        "repair",
+        "V",
+        "",
+        "Read back every file and send again what differs",
+        lambda t: ("xops", "relay", "verify", t.run_id, "--repair", "--yes"),
+        acts=True,
+        screens=_RELAY,
+    ),
     Action("next-need", "n", "", "Next thing that needs a human"),
     Action("previous-need", "N", "", "Previous thing that needs a human"),
-    Action("filter", "slash", "Filter", "Show only what contains a word", shown="/"),
+    Action(
+        "filter",
+        "slash",
+        "Filter",
+        "Show only what contains a word",
+        shown="/",
+        screens=("runs", "log", "transfer"),
+    ),
     Action("copy", "y", "", "Copy the command that does the same without the console"),
     Action("pause", "z", "", "Hold the display still; nothing that runs notices"),
     Action("save", "S", "", "Save this screen as text and SVG"),

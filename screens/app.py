@@ -1,4 +1,4 @@
-"""The console: three screens on one feed, every action from one table. Leaving it stops nothing that runs."""
+"""The console: its screens on one feed, every action from one table. Leaving it stops nothing that runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from screens.frame import Frame
 from screens.help import help_lines
 from screens.logs import LogScreen
 from screens.overview import OverviewScreen, detail_lines
+from screens.relay import RelayScreen
 from screens.runs import RunsScreen
 from screens.terminal.display import Capabilities
+from screens.transfer import TransferScreen
 from screens.widgets.lines import Piece
 
 #: Seconds that a notice stays in the place of the footer.
@@ -78,14 +80,21 @@ class Console(ConsoleApp):
         self._frame_s = 1.0 / frame_hz
         self._aged = 0.0
         self._drawn: Picture | None = None
-        self._screens = {s.called: s for s in (OverviewScreen(), RunsScreen(), LogScreen())}
+        self._screens = {s.called: s for s in self._made_screens()}
+
+    @staticmethod
+    def _made_screens() -> tuple[Frame, ...]:
+        return OverviewScreen(), RelayScreen(), TransferScreen(), RunsScreen(), LogScreen()
 
     @property
     def target(self) -> Target:
         """What the cursor is on."""
         snapshot = self.shown.snapshot
         row = snapshot.row(self.stage) if snapshot else None
-        return Target(snapshot, row.status if row else None)
+        transfer = self._screens["transfer"]
+        chosen = transfer.chosen if isinstance(transfer, TransferScreen) and transfer.is_current else None
+        file, chunk = (chosen[0].path, chosen[1]) if chosen else ("", None)
+        return Target(snapshot, row.status if row else None, file, chunk)
 
     def get_default_screen(self) -> Screen[Any]:
         """The Overview."""
@@ -103,7 +112,7 @@ class Console(ConsoleApp):
 
     def on_mount(self) -> None:
         """Start to look."""
-        for name in ("runs", "log"):
+        for name in ("relay", "transfer", "runs", "log"):
             self.install_screen(self._screens[name], name)
         self.feed.start()
         self.set_interval(self._frame_s, self._frame)
@@ -146,6 +155,14 @@ class Console(ConsoleApp):
     def do_overview(self) -> None:
         """Show the Overview."""
         self._go("overview")
+
+    def do_relay(self) -> None:
+        """Show the Relay."""
+        self._go("relay")
+
+    def do_transfer(self) -> None:
+        """Show the chunks."""
+        self._go("transfer")
 
     def do_runs(self) -> None:
         """Show the Runs."""

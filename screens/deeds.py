@@ -20,6 +20,9 @@ from pipeline.engine.registry import Registry
 from pipeline.engine.state import StageState, StageStatus
 from screens.actions import BY_NAME, Argv, Target
 
+#: Acts on a relay; `screens.relay_deeds` knows how.
+RELAY_ACTIONS = ("pause-download", "pause-transfer", "limits", "retry", "verify", "repair")
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
@@ -70,6 +73,10 @@ class Hands:
         if target.snapshot is None:
             raise NotReadyError("no run is selected", hint="xops run new RECIPE")
         run = self.workspace.run(target.snapshot.run_id)
+        if action in RELAY_ACTIONS:
+            from screens.relay_deeds import relay_deed
+
+            return relay_deed(self.workspace, action, target)
         if action == "run-all":
             return self._start(run, target, "")
         if target.stage is None:

@@ -150,7 +150,7 @@ _RECIPES = (
     Recipe(
         name="demo",
         summary="sixteen generated episodes from an embedded Hub through every stage there is",
-        stages=("access", "select", "preflight", "relay", "discover", "manifest", "audit"),
+        stages=("access", "select", "preflight", "relay", "discover", "manifest", "audit", "export", "index"),
         params={
             "access": {"first_wait_s": 1.0, "longest_wait_s": 2.0},
             "select": {

@@ -93,7 +93,7 @@ async def test_a_screen_is_saved_as_text_and_picture(
         await settle(pilot, lambda: "blocked" in shown(app), "the table")
         await pilot.press("S")
         await settle(pilot, lambda: list(tmp_path.glob("xops-*.txt")), "the text")
-    saved = {path.suffix: path.read_text() for path in tmp_path.glob("xops-*")}  # noqa: ASYNC240
+    saved = {path.suffix: path.read_text() for path in tmp_path.glob("xops-*")}
     assert "blocked" in saved[".txt"]
     assert "<svg" in saved[".svg"]
 
