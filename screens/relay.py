@@ -89,7 +89,10 @@ class RelayScreen(RelayFrame):
     """Key 2."""
 
     called = "relay"
-    DEFAULT_CSS = "RelayScreen VerticalScroll { height: 1fr; scrollbar-size: 0 0; } RelayScreen Pane { margin-bottom: 1; }"
+    DEFAULT_CSS = """
+    RelayScreen VerticalScroll { height: 1fr; scrollbar-size: 0 0; }
+    RelayScreen Pane { margin-bottom: 1; }
+    """
 
     def body(self) -> ComposeResult:
         """Headline, rates, disks, batches, troubles."""

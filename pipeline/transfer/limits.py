@@ -84,7 +84,7 @@ class Climber:
         gain: the least a connection must add, as a factor.
     """
 
-    def __init__(self, first: int = 4, gain: float = 1.05) -> None:
+    def __init__(self, first: int = 6, gain: float = 1.05) -> None:
         self.lanes = first
         self._gain = gain
         self._best = 0.0
