@@ -137,6 +137,7 @@ def training_rows(asked: Preflight, facts: RemoteFacts) -> Iterator[Row]:
     for name, need in needs.items():
         yield space_row(name, host, "training", facts.roots.get(name), need)
     yield _clock_row(host, facts)
+    yield _line_row(host, facts, plan.bytes_left)
     yield from _tool_rows(asked, facts)
     yield viewer_row(host, "training", found=facts.has_viewer_file, root=asked.transfer_root)
 
@@ -210,6 +211,18 @@ def _clock_row(host: str, facts: RemoteFacts) -> Row:
     if abs(facts.skew_s) > MAX_SKEW_S:
         return Row("clock", host, "training", "warn", detail, "synchronise both clocks (chrony, ntp)")
     return Row("clock", host, "training", "ok", detail)
+
+
+def _line_row(host: str, facts: RemoteFacts, size: int) -> Row:
+    """How fast one connection sends, and what that means for the selection; never a reason to fail."""
+    rate = facts.upload_bytes_per_s
+    if not rate:
+        return Row(
+            "line", host, "training", "warn", "its speed could not be measured", f"try: ssh {host} true"
+        )
+    hours = size / rate / 3600
+    detail = f"{rate / 1e6:.1f} MB/s over one connection: {hours:.1f} h for {human(size)}"
+    return Row("line", host, "training", "ok", detail)
 
 
 def _tool_rows(asked: Preflight, facts: RemoteFacts) -> Iterator[Row]:

@@ -7,6 +7,7 @@ anything before. What it answers is parsed as data, never believed beyond its ty
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import time
@@ -68,6 +69,10 @@ class RootFacts(Struct, frozen=True):
     free_inodes: int | None
 
 
+#: Sent once to measure the line: seconds on a slow one, enough to mean something on a fast one.
+PROBE_BYTES = 4 << 20
+
+
 class RemoteFacts(Struct, frozen=True):
     """What a host answered.
 
@@ -78,6 +83,7 @@ class RemoteFacts(Struct, frozen=True):
         tools: those of `TOOLS` that exist.
         roots: by the name they were asked under.
         has_viewer_file: whether any `*.rrd` lies below the data root.
+        upload_bytes_per_s: of one connection, measured; None where it was not.
     """
 
     connect_s: float
@@ -88,6 +94,7 @@ class RemoteFacts(Struct, frozen=True):
     tools: frozenset[str]
     roots: dict[str, RootFacts]
     has_viewer_file: bool
+    upload_bytes_per_s: float | None = None
 
 
 class Address(NamedTuple):
@@ -146,6 +153,7 @@ async def ask(connect: Connect, roots: dict[str, str], data_root: str) -> Remote
                 "sh -s", input=_script(roots, data_root), timeout=TIMEOUT_S, errors="replace"
             )
             received_wall = time.time()
+            upload = await _upload_rate(connection)
     except asyncssh.HostKeyNotVerifiable as error:
         raise UnreachableError(
             f"its host key is not known ({error.reason})",
@@ -168,7 +176,22 @@ async def ask(connect: Connect, roots: dict[str, str], data_root: str) -> Remote
         tools=frozenset(facts.tools),
         roots={name: found for name, found in facts.roots.items() if name in roots},
         has_viewer_file=facts.viewer,
+        upload_bytes_per_s=upload,
     )
+
+
+async def _upload_rate(connection: asyncssh.SSHClientConnection) -> float | None:
+    """Bytes per second that one connection sends, the round trip included; None if it cannot be measured."""
+    import asyncssh
+
+    began = time.monotonic()
+    try:
+        done = await connection.run(
+            "cat > /dev/null", input=os.urandom(PROBE_BYTES), encoding=None, timeout=TIMEOUT_S
+        )
+    except (asyncssh.Error, TimeoutError):
+        return None
+    return None if done.exit_status else PROBE_BYTES / max(1e-6, time.monotonic() - began)
 
 
 class Answer(Struct):

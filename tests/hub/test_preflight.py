@@ -172,7 +172,7 @@ async def test_a_host_that_refuses_the_key(hub: StandinHub, sshd: Connect, tmp_p
 
 GIVEN = RemoteFacts(0.1, 0.05, 0.0, "Linux 6", "Python 3.11", frozenset({"python3", "rsync"}),
                     {"training_root": RootFacts("/d", True, 1 << 60, 1 << 40),
-                     "training_temp": RootFacts("/tmp", True, 1 << 40, 1 << 20)}, False)  # fmt: skip
+                     "training_temp": RootFacts("/tmp", True, 1 << 40, 1 << 20)}, False, 9e7)  # fmt: skip
 ASKED = Preflight(repo_id="a/b", plan=PLAN, relay_root=Path("/r"), transfer_host="h", transfer_root="/d")
 
 
