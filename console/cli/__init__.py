@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, bool, str]] = {
     "spec": ("console.cli.spec", False, "Describe stages and recipes: parameters, defaults, gates."),
     "gate": ("console.cli.gate", True, "Look at gates; waive or sign them."),
     "events": ("console.cli.events", True, "Follow the events of a run."),
+    "data": ("console.cli.data", True, "Episodes: inspect, generate, check, index, take out."),
     "relay": ("console.cli.relay", True, "Plan, run, steer, prove and repair a relay."),
     "registry": ("console.cli.registry", True, "Contracts of model branches: list, check, begin one."),
     "metrics": ("console.cli.metrics", True, "Recompute metrics from stored predictions."),

@@ -65,8 +65,17 @@ def _commands(path: str, command: Any) -> Iterator[str]:
         yield _section(path, command)
         return
     yield f"## `{path}`\n\n{_sentence(command)}\n"
-    for name, child in children.items():
+    for name, child in leaves(command):
         yield _section(f"{path} {name}", child, level=3)
+
+
+def leaves(command: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb below a group with its words, groups inside groups taken apart."""
+    for name, child in (getattr(command, "commands", None) or {}).items():
+        if getattr(child, "commands", None):
+            yield from leaves(child, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", child
 
 
 def _section(path: str, command: Any, level: int = 2) -> str:

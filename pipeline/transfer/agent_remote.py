@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.transfer import agent
-from pipeline.transfer.errors import LaneLostError, destination_error
+from pipeline.transfer.errors import LaneLostError, NoAgentError, destination_error
 from pipeline.transfer.remote import HOLE, Entry, Proof, Room, Seen, Span, Throttle
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class AgentRemote:
             more = await self._process.stdout.read(4096)
             if not more:
                 told = (await self._process.stderr.read(2000)).decode(errors="replace").strip()
-                raise LaneLostError(f"no agent on the destination: {told or 'it ended at once'}")
+                raise NoAgentError(f"no agent on the destination: {told or 'it ended at once'}")
             seen += more
         self._reader = asyncio.create_task(self._read(seen.partition(agent.MAGIC)[2]))
         return Room(*agent.SPACE.unpack((await bound).check(root, self._host).payload))

@@ -19,6 +19,10 @@ class LaneLostError(UnreachableError):
     """One connection broke; its work goes to another, so operators see this only as an event."""
 
 
+class NoAgentError(LaneLostError):
+    """The host answered, but our program does not run there; another way of writing may."""
+
+
 class HostKeyError(NoPermissionError):
     """The host's key is unknown or not the one that was recorded."""
 

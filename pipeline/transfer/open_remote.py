@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
-from pipeline.transfer.errors import LaneLostError
+from pipeline.transfer.errors import NoAgentError
 from pipeline.transfer.remote import Remote, Throttle
 from pipeline.transfer.ssh import SshTarget, connect
 
 Mode = Literal["auto", "agent", "sftp"]
+
+#: The end of a connection is noticed a moment after the end of what ran over it.
+_SETTLE_S = 0.2
 
 
 class Opener:
     """Opens lanes to one directory of one host.
 
     With mode `auto` the first lane finds out whether the agent can run there; the others do the same as it.
+    Only a host that is still connected and ran no agent is written to by SFTP; a line that dropped says
+    nothing about it.
 
     Args:
         target: the host.
@@ -45,10 +51,15 @@ class Opener:
             connection = await connect(self._target)
             try:
                 remote = await open_agent(connection, self._root, throttle=self._throttle)
-            except BaseException as error:
+            except NoAgentError:
+                await asyncio.sleep(_SETTLE_S)
+                dropped = connection.is_closed()
                 connection.abort()
-                if self._mode == "agent" or not isinstance(error, LaneLostError):
+                if dropped or self._mode == "agent":
                     raise
+            except BaseException:
+                connection.abort()
+                raise
             else:
                 self._mode = "agent"
                 return remote

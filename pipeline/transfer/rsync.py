@@ -1,7 +1,8 @@
 """Transfer by rsync, as the seed offers it, for hosts where only rsync is wanted.
 
 rsync moves the bytes; what arrived is proved like any other file afterwards, by reading it back there. Names
-go over standard input, separated by NUL, so that none can be an option or a pattern.
+go over standard input, separated by NUL, so that none can be an option or a pattern. What an interrupted copy
+left of a file is compared, not sent again.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def rsync_command(target: SshTarget, root: str, source: Path, *, bandwidth: int 
     shell += ["-i", str(Path(target.key).expanduser()), "-o", "IdentitiesOnly=yes"] if target.key else []
     shell += ["-p", str(port)] if port is not None else []
     where = f"{user}@{host}" if user else host
-    command = ["rsync", "--recursive", "--times", "--whole-file", "--from0", "--files-from=-"]
-    command += [f"--partial-dir={_PARTIAL}", "--exclude=*.rrd", "--protect-args", "--timeout=120"]
+    command = ["rsync", "--recursive", "--times", "--no-whole-file", "--from0", "--files-from=-"]
+    command += [f"--partial-dir={_PARTIAL}", "--exclude=*.[rR][rR][dD]", "--protect-args", "--timeout=120"]
     command += [f"--bwlimit={max(1, bandwidth // 1024)}"] if bandwidth else []
     return [*command, "-e", shlex.join(shell), "--", f"{source}/", f"{where}:{root}/"]
 
