@@ -132,7 +132,13 @@ class Lanes:
             self.fatal.exception()
 
     async def _lane(self, number: int) -> None:
-        """Connect, work, connect again."""
+        """Connect, work, connect again; a defect ends the whole transfer instead of one lane in silence."""
+        try:
+            await self._live(number)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the transfer is told, whatever it was
+            self._give_up(error)
+
+    async def _live(self, number: int) -> None:
         failures = 0
         while number < self._wanted:
             try:

@@ -337,5 +337,19 @@ async def test_what_the_server_says_instead_of_an_agent_is_passed_on(
     assert "no commands here" in site.events.named("lane_lost")[0]["error"]
 
 
+async def test_a_defect_ends_the_transfer_instead_of_leaving_it_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.transfer import agent_remote
+
+    async def broken(*arguments: Any, **options: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(agent_remote, "open_agent", broken)
+    async with site.sender() as sender:
+        with pytest.raises(ZeroDivisionError):
+            await sender.send(site.make([10]), site.source)
+
+
 def test_a_target_never_shows_a_key() -> None:
     assert "PRIVATE" not in repr(SshTarget(address="a@b", key="/home/a/.ssh/id"))
