@@ -171,7 +171,8 @@ class Episode:
 
     def _modality(self, flag: str, name: str) -> StreamStatus:
         if self._annotation is None:
-            return absent("no readable annotation")
+            broken = self._problem.status == "unreadable"
+            return unreadable("its file cannot be read") if broken else absent("no annotation")
         if not self._annotation.has(name):
             return absent(f"no {name}")
         if flag in ("caption", "captions"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from msgspec import Struct
@@ -10,13 +9,14 @@ from msgspec import Struct
 from pipeline.data.episode import Episode, open_episode
 from pipeline.data.frames import ResolverName
 from pipeline.data.labels import FrameLabels
-from pipeline.data.manifest.record import LabelStats, PerTarget
+from pipeline.data.manifest.build import Windowing
+from pipeline.data.manifest.describe import count_labels
+from pipeline.data.manifest.record import LabelStats
 from pipeline.data.status import StreamStatus
 from pipeline.data.video import VideoInfo
 from pipeline.data.windows import (
     MIN_SHARE,
     STRIDE,
-    UNKNOWN,
     WINDOW_FRAMES,
     Window,
     cut_windows,
@@ -89,6 +89,8 @@ def inspect_episode(
         labels = episode.labels(resolver) if episode.frame_count else FrameLabels.empty(0)
         windows = cut_windows(labels, window_frames=window_frames, stride=stride, min_share=min_share)
         seconds, fps = _clock(episode)
+        main_task = episode.caption.main_task if episode.caption else ""
+        windowing = Windowing(window_frames=window_frames, stride_frames=stride, min_label_fraction=min_share)
         return InspectReport(
             id=episode.id,
             path=episode.path,
@@ -99,7 +101,7 @@ def inspect_episode(
             streams=episode.streams,
             videos=episode.videos,
             invalid_frames=episode.invalid_frames(),
-            labels=label_stats(episode, labels, windows),
+            labels=count_labels(labels, windowing, main_task),
             resolver=resolver,
             unresolved=labels.unresolved,
             positions=len(window_starts(len(labels), window_frames, stride)),
@@ -138,22 +140,6 @@ def episode_windows(
             reason="" if windows else _why_none(episode, positions),
             windows=tuple(windows),
         )
-
-
-def label_stats(episode: Episode, labels: FrameLabels, windows: list[Window]) -> LabelStats:
-    """Counts of frames and windows per label, most common first, as manifests hold them."""
-    subtasks = [window.subtask for window in windows if window.subtask != UNKNOWN]
-    return LabelStats(
-        main_task=episode.caption.main_task if episode.caption else "",
-        segments=len(labels.segments),
-        frame_labels=PerTarget(_counts(labels.action), _counts(labels.subtask)),
-        window_labels=PerTarget(_counts([window.action for window in windows]), _counts(subtasks)),
-        num_labeled_windows={"action": len(windows), "subtask": len(subtasks)},
-    )
-
-
-def _counts(labels: list[str]) -> dict[str, int]:
-    return dict(Counter(filter(None, labels)).most_common())
 
 
 def _clock(episode: Episode) -> tuple[float | None, float | None]:

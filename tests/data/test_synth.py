@@ -1,4 +1,4 @@
-"""Generated episodes: the reader finds what the generator writes; every fault is read without an exception."""
+"""Generated episodes: the reader finds what the generator writes; every fault is read without an error."""
 
 from __future__ import annotations
 
