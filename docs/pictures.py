@@ -28,6 +28,8 @@ SHOTS = {
     "help": ("escape", "?"),
     "runs": ("escape", "9"),
     "log": ("0",),
+    "relay": ("escape", "2"),
+    "transfer": ("3",),
 }
 
 
