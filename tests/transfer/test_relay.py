@@ -18,7 +18,7 @@ import pytest
 from openssh import Sshd
 from stage_process import StageProcess, Staging, read_events
 
-from pipeline.engine.errors import CancelledByOperatorError
+from pipeline.engine.errors import CancelledByOperatorError, NoPermissionError
 from pipeline.engine.files import read_json
 from pipeline.hub import names
 from pipeline.hub.selection import read_selection
@@ -126,6 +126,21 @@ def test_faults_of_the_hub_are_waited_out(staging: Staging) -> None:
         staging.hub.faults.add(fault)
     context, _ = staging.run()
     staging.check(context)
+
+
+def test_a_gate_that_closes_in_the_middle_ends_it_clearly_and_a_resume_goes_on(staging: Staging) -> None:
+    def close_gate(event: str, fields: dict[str, Any]) -> None:
+        if event == "file_done" and not staging.hub.faults.waiting:
+            staging.hub.faults.add(Fault(status=403, times=10_000))
+
+    with pytest.raises(NoPermissionError) as caught:
+        staging.run(on_event=close_gate, batch_max_episodes=1)
+    assert caught.value.hint
+    arrived = len(staging.events.named("file_done"))
+    staging.hub.faults.waiting.clear()
+    context, events = staging.run(batch_max_episodes=1)
+    staging.check(context)
+    assert events.named("found_there")[0]["files"] >= arrived - 4
 
 
 def test_a_file_the_hub_holds_wrong_is_named_and_the_others_arrive(staging: Staging) -> None:
