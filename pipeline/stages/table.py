@@ -114,6 +114,14 @@ _STAGES = (
         grace_s=10.0,
         primary=("window_index.jsonl",),
     ),
+    StageSpec(
+        name="future_windows",
+        summary="contexts and the windows that follow them, for world-model branches",
+        module="pipeline.stages.future_windows",
+        needs=("manifest", "index"),
+        gate="targets strictly after contexts, horizon honoured, records conserved, no episode in two splits",
+        primary=("future_windows.jsonl",),
+    ),
 )
 
 _RECIPES = (
@@ -150,7 +158,18 @@ _RECIPES = (
     Recipe(
         name="demo",
         summary="sixteen generated episodes from an embedded Hub through every stage there is",
-        stages=("access", "select", "preflight", "relay", "discover", "manifest", "audit", "export", "index"),
+        stages=(
+            "access",
+            "select",
+            "preflight",
+            "relay",
+            "discover",
+            "manifest",
+            "audit",
+            "export",
+            "index",
+            "future_windows",
+        ),
         params={
             "access": {"first_wait_s": 1.0, "longest_wait_s": 2.0},
             "select": {
@@ -166,6 +185,7 @@ _RECIPES = (
                 "chunk_size_mib": 0.25,
                 "chunk_threshold_mib": 0.25,
             },
+            "future_windows": {"context_frames": 40, "horizon_frames": 40},
             # Sixteen episodes of two tasks each cannot be balanced as 128 can.
             "audit": {"max_share": 1.0, "max_divergence": 1.0, "max_unknown_share": 1.0},
         },
