@@ -198,6 +198,7 @@ class Relay:
                     wait = min(2 * wait, _LONGEST_WAIT_S)
                     self._emit("continued", side="download")
                 except (DamagedFileError, NotFoundError) as error:
+                    self._space.arrived(file.size)  # it will not come
                     self._fail(file.path, error)
                     return False
                 else:
