@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console.cli.common import DryRun, Json, workspace_here
+from console.cli.common import DryRun, Json, RunId, find_run, workspace_here
 from console.output import emit_json, emit_table, emit_text
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -176,6 +176,41 @@ def quarantine(
         emit_text(f"{'dry run: ' if dry_run else ''}{episode} {done}: {why}")
 
 
+@app.command()
+def swap(
+    run: RunId,
+    why: Annotated[str, typer.Option("--why", help="The reason; it stays in the selection.")] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File for the new version; without it they are shown."),
+    ] = None,
+    only: Annotated[list[int] | None, typer.Option(help="Number of a swap, from 1; may be repeated.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Show the swaps an audit proposes, or apply them to a new version of the selection."""
+    from pipeline.engine.errors import UsageError
+
+    audit = _load("pipeline.stages.audit")
+    found = find_run(run)
+    swaps = audit.read_swaps(_published(found, "audit") / "balance.json")
+    wrong = [number for number in only or () if not 1 <= number <= len(swaps)]
+    if wrong:
+        raise UsageError(f"there is no swap {wrong[0]}; the audit proposes {len(swaps)}")
+    chosen = [swaps[number - 1] for number in only] if only else list(swaps)
+    if output is not None and not dry_run:
+        if not why.strip() or not chosen:
+            raise UsageError("a swap needs a reason, and something to swap", hint="--why TEXT")
+        audit.swap_selection(_published(found, "select") / "selection.json", chosen, output, reason=why)
+    if json:
+        emit_json({"swaps": chosen, "written": None if dry_run else output})
+        return
+    rows = [(number, str(one), one.before, one.after) for number, one in enumerate(chosen, 1)]
+    emit_table(["#", "swap", "before", "after"], rows, empty="the audit proposes no swap")
+    if output is not None and not dry_run:
+        emit_text(f"wrote {output}; use it: xops run new RECIPE --set select.selection={output}")
+
+
 @index.command()
 def build(
     dataset: Annotated[Path, typer.Argument(help="dataset.jsonl of an export, ours or the original's.")],
@@ -261,6 +296,18 @@ def _episode(path: Path) -> Path:
     if not path.is_dir():
         raise NotFoundError(f"{path} is no directory", hint="name .../<session>/ep<N>")
     return path.absolute()
+
+
+def _published(run: Any, stage: str) -> Path:
+    """The outputs a stage of a run has published, its own or taken over."""
+    from pipeline.engine.errors import NotReadyError
+    from pipeline.engine.registry import load_registry
+    from pipeline.engine.status import read_run
+
+    status = read_run(run, load_registry()).stage(stage)
+    if not status.outputs:
+        raise NotReadyError(f"{stage} of {run.run_id} is {status.state}", hint=f"xops run start {run.run_id}")
+    return Path(status.out[0])
 
 
 def _or_dash(value: float | None) -> str:

@@ -40,7 +40,7 @@ ACTS = {
     "gate": {"waive", "sign"},
     "registry": {"scaffold"},
     "relay": {"run", "limit", "verify", "replace", "key"},
-    "data": {"synth", "quarantine"},
+    "data": {"synth", "quarantine", "swap"},
 }
 LOSING = {("relay", "verify"), ("run", "cancel"), ("run", "reap"), ("run", "invalidate"), ("gate", "waive")}
 
