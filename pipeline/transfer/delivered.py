@@ -66,6 +66,7 @@ class Ledger:
         if self._handle < 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.write(self._handle, b"\n")  # ends a line that a kill may have torn
         os.write(self._handle, msgspec.json.encode(record) + b"\n")
 
     def doubt(self, path: str) -> None:
