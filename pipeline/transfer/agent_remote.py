@@ -96,18 +96,25 @@ class AgentRemote:
         The first request goes out before anything is heard: an SFTP server in the agent's place takes it for
         nonsense and ends at once, instead of waiting for ever.
         """
-        bound = await self._send(agent.ROOT, 0, int(create), root.encode("utf-8", "surrogateescape"))
+        try:
+            bound = await self._send(agent.ROOT, 0, int(create), root.encode("utf-8", "surrogateescape"))
+        except LaneLostError:
+            raise await self._no_agent() from None
         seen = b""
         while agent.MAGIC not in seen:
             if len(seen) > _NOISE:
                 raise LaneLostError("start-up files on the destination print without end")
             more = await self._process.stdout.read(4096)
             if not more:
-                told = (await self._process.stderr.read(2000)).decode(errors="replace").strip()
-                raise NoAgentError(f"no agent on the destination: {told or 'it ended at once'}")
+                raise await self._no_agent()
             seen += more
         self._reader = asyncio.create_task(self._read(seen.partition(agent.MAGIC)[2]))
         return Room(*agent.SPACE.unpack((await bound).check(root, self._host).payload))
+
+    async def _no_agent(self) -> NoAgentError:
+        """What the destination said instead of running the agent."""
+        told = (await self._process.stderr.read(2000)).decode(errors="replace").strip()
+        return NoAgentError(f"no agent on the destination: {told or 'it ended at once'}")
 
     async def seen(self, paths: Sequence[str]) -> list[Seen]:
         """Look at files and parts."""
