@@ -112,6 +112,8 @@ def _retry(target: Target) -> Argv:
 
 _STAGES = ("overview",)
 _RELAY = ("relay", "transfer")
+#: Screens with room in the footer for the way to the others.
+_PLACES = ("overview", "runs", "log")
 
 ACTIONS: tuple[Action, ...] = (
     Action("overview", "1", "Overview", "Stages of the run", lambda t: ("xops", "run", "show", t.run_id)),
@@ -130,8 +132,15 @@ ACTIONS: tuple[Action, ...] = (
         lambda t: ("xops", "relay", "status", t.run_id, "--json"),
         screens=_RELAY,
     ),
-    Action("runs", "9", "Runs", "All runs of the workspace", lambda _: ("xops", "run", "ls")),
-    Action("log", "0,l", "Log", "Events, journal and output of the selected stage", _log),
+    Action(
+        "runs",
+        "9",
+        "Runs",
+        "All runs of the workspace",
+        lambda _: ("xops", "run", "ls"),
+        screens=_PLACES,
+    ),
+    Action("log", "0,l", "Log", "Events, journal and output of the selected stage", _log, screens=_PLACES),
     Action(
         "run",
         "r",
@@ -212,7 +221,7 @@ ACTIONS: tuple[Action, ...] = (
         "Change connections and bandwidth of a relay that runs",
         _limit("--lanes", "N", "--bandwidth-mib", "X"),
         acts=True,
-        screens=_RELAY,
+        screens=("relay",),
     ),
     Action("retry", "t", "Again", "Send the file or chunk again", _retry, acts=True, screens=("transfer",)),
     Action(
@@ -222,7 +231,7 @@ ACTIONS: tuple[Action, ...] = (
         "Read back every file from the training host",
         lambda t: ("xops", "relay", "verify", t.run_id),
         acts=True,
-        screens=_RELAY,
+        screens=("relay",),
     ),
     Action(
         "repair",
@@ -241,7 +250,7 @@ ACTIONS: tuple[Action, ...] = (
         "Filter",
         "Show only what contains a word",
         shown="/",
-        screens=("runs", "log", "transfer"),
+        screens=("runs", "log"),
     ),
     Action("copy", "y", "", "Copy the command that does the same without the console"),
     Action("pause", "z", "", "Hold the display still; nothing that runs notices"),

@@ -327,6 +327,6 @@ class Console(ConsoleApp):
             screen = self.screen
         except ScreenStackError:
             return
-        if isinstance(screen, Frame) and screen.is_mounted:
+        if isinstance(screen, Frame) and screen.is_mounted and screen.is_running:
             self._drawn = self.shown
             screen.redraw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +61,7 @@ class RelayFrame(Frame):
         if path != (self._log.path if self._log else None):
             self._log = RelayLog(path) if path else None
             self._look()
-        self.draw()
+        self._draw()
 
     def draw(self) -> None:
         """Draw what is known."""
@@ -71,6 +72,11 @@ class RelayFrame(Frame):
 
     def _draw_current(self) -> None:
         if self.is_current and not self.console.paused:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw while nobody changes what is drawn."""
+        with self._log.lock if self._log else nullcontext():
             self.draw()
 
     def _look(self) -> None:

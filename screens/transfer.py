@@ -92,7 +92,7 @@ class TransferScreen(RelayFrame):
     def action_scope(self) -> None:
         """Show the whole selection, the batch of the file under the cursor, or that file."""
         self._scope = (self._scope + 1) % 3
-        self.draw()
+        self._draw()
 
     @property
     def chosen(self) -> tuple[File, int | None] | None:

@@ -1,7 +1,11 @@
-"""Following a relay's log: only new bytes are read, only whole lines are folded."""
+"""Following a relay's log: only new bytes are read, only whole lines are folded.
+
+The log may be read in one thread and drawn in another; whoever looks at the fold holds `RelayLog.lock`.
+"""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,8 @@ import msgspec
 
 from pipeline.transfer.view import RelayFold
 
-#: Bytes folded in one look, so that a long log does not hold a thread for long.
-SLICE = 4 << 20
+#: Bytes folded in one look, so that nobody who waits for the lock waits for long.
+SLICE = 1 << 20
 
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
@@ -24,12 +28,14 @@ class RelayLog:
     Attributes:
         fold: everything told so far.
         damaged: lines that are no events.
+        lock: held while the fold changes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fold = RelayFold()
         self.damaged = 0
+        self.lock = threading.Lock()
         self._offset = 0
         self._inode = 0
 
@@ -38,13 +44,18 @@ class RelayLog:
         try:
             with self.path.open("rb") as log:
                 state = self.path.stat()
-                if state.st_size < self._offset or (self._inode and state.st_ino != self._inode):
-                    self.fold, self._offset = RelayFold(), 0  # another log under the same name
-                self._inode = state.st_ino
-                log.seek(self._offset)
+                anew = state.st_size < self._offset or bool(self._inode and state.st_ino != self._inode)
+                log.seek(0 if anew else self._offset)
                 data = log.read(SLICE)
         except OSError:
             return False
+        with self.lock:
+            if anew:  # another log under the same name
+                self.fold, self._offset = RelayFold(), 0
+            self._inode = state.st_ino
+            return self._take(data)
+
+    def _take(self, data: bytes) -> bool:
         end = data.rfind(b"\n") + 1
         self._offset += end
         for line in data[:end].splitlines():

@@ -216,21 +216,27 @@ class RelayFold:
 
 
 def _plan(fold: RelayFold, event: Mapping[str, Any], when: float) -> None:
-    ended_before = fold.began
-    fold.__init__()  # type: ignore[misc]
-    fold.began, fold.last = ended_before or when, when
-    fold.plan = {key: value for key, value in event.items() if key != "batches"}
-    fold.total = int(event["bytes"])
-    for planned in event["batches"]:
-        number = int(planned["number"])
-        fold.batches[number] = Batch(
-            number,
+    """A new attempt begins; a plan that is no plan changes nothing."""
+    batches = [
+        Batch(
+            int(planned["number"]),
             int(planned.get("episodes") or 0),
             int(planned["files"]),
             int(planned["bytes"]),
             int(planned["bytes_left"]),
         )
-    fold.done = fold.total - sum(batch.left for batch in fold.batches.values())
+        for planned in event["batches"]
+    ]
+    total = int(event["bytes"])
+    if total < 0 or any(min(batch.bytes, batch.left) < 0 for batch in batches):
+        raise ValueError("a plan of less than nothing")
+    began = fold.began
+    fold.__init__()  # type: ignore[misc]
+    fold.began, fold.last = began or when, when
+    fold.plan = {key: value for key, value in event.items() if key != "batches"}
+    fold.total = total
+    fold.batches = {batch.number: batch for batch in batches}
+    fold.done = max(0, total - sum(batch.left for batch in batches))
 
 
 def _download_start(fold: RelayFold, event: Mapping[str, Any], _: float) -> None:
