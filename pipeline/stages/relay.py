@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from pipeline.stages.select import SELECTION_FILE
 from pipeline.transfer.relay.options import RelayOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from pipeline.hub.gates import Staged
     from pipeline.hub.relay_plan import RelayPlan
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pipeline.transfer.sender import Sender
 
 GIB = 1 << 30
+
+T = TypeVar("T")
 
 
 class Params(RelayOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +120,8 @@ async def _relay(
             proved = await _proved(context, batches, sender)
             left = {b.number: sum(f.size for f in b.files if f.path not in proved) for b in batches}
             context.emit("relay_plan", **_described(context, plan, left, destination))
-            space.sweep([f.path for batch in batches for f in batch.files if f.path not in proved])
+            gone = proved if params.delete_after_transfer else frozenset()
+            space.sweep([f.path for batch in batches for f in batch.files if f.path not in gone])
             pace.already = sum(f.size for batch in batches for f in batch.files if f.path in proved)
             keeping = asyncio.create_task(_keep(context, pace, sender, space, plan.bytes))
             try:
@@ -136,7 +139,7 @@ async def _relay(
                     parallel_files=params.parallel_files,
                     parallel_chunks=params.parallel_chunks,
                 )
-                failures = await relay.run(frozenset(proved))
+                failures = await _beside(relay.run(frozenset(proved)), keeping)
             finally:
                 keeping.cancel()
             return await _staged(context, batches, sender), list(failures)
@@ -158,6 +161,19 @@ async def _keep(context: StageContext, pace: Pace, sender: Sender, space: Space,
         await report_destination(sender, context.emit)
 
     await pace.keep(lambda: read_control(context.paths), sender, context.emit, total=total, report=report)
+
+
+async def _beside(work: Coroutine[Any, Any, T], keeping: asyncio.Task[None]) -> T:
+    """The outcome of `work`, or why `keeping` ended: nobody may steer a relay that stopped listening."""
+    moving = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({moving, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done():
+            keeping.result()
+        return moving.result()
+    finally:
+        moving.cancel()
+        await asyncio.wait({moving})
 
 
 async def _proved(context: StageContext, batches: Sequence[Batch], sender: Sender) -> set[str]:

@@ -15,10 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from pipeline.engine.acts import recorded
-from pipeline.engine.errors import UsageError
+from pipeline.engine.errors import DamagedFileError, NotFoundError, UsageError
 from pipeline.engine.files import publish_json, read_record
 from pipeline.engine.journal import operator
 from pipeline.engine.paths import RunPaths, StagePaths
+from pipeline.engine.runs import load_request
 
 FILE = "control.json"
 
@@ -64,10 +65,10 @@ class Control(Struct, frozen=True, kw_only=True):
 
 def read_control(paths: StagePaths) -> Control:
     """The control of a stage; the default where there is none, or where it is damaged."""
-    record = read_record(paths.root / FILE)
     try:
+        record = read_record(paths.root / FILE)
         return msgspec.convert(record, Control) if record else Control()
-    except msgspec.ValidationError:
+    except (DamagedFileError, msgspec.ValidationError):
         return Control()
 
 
@@ -92,9 +93,11 @@ def change_control(
 
     Raises:
         UsageError: a value makes no sense.
-        NotFoundError: there is no such run.
+        NotFoundError: there is no such run, or it has no such stage.
     """
     _check(changes)
+    if stage not in load_request(run).stages:
+        raise NotFoundError(f"run {run.run_id} has no stage {stage!r}", hint="--stage relay or transfer")
     paths = run.stage(stage)
     with recorded(run, "limit", dry_run, who, stage) as detail, _locked(paths):
         before = read_control(paths)

@@ -95,6 +95,9 @@ def test_nonsense_is_refused_with_the_way_out(real: Xops, run: RunPaths) -> None
         answer = real("relay", "limit", run.run_id, *options)
         assert answer.code == 2
         assert told in answer.err
+    stranger = real("relay", "limit", run.run_id, "--stage", "transfer", "--lanes", "2")
+    assert "has no stage 'transfer'" in stranger.err
+    assert not run.stage("transfer").root.exists()
     nothing = real("relay", "verify", run.run_id)
     assert "has selected nothing yet" in nothing.err
     before = real("relay", "status", run.run_id)

@@ -125,17 +125,18 @@ class Relay:
     async def _batch(self, batch: Batch, proved: frozenset[str]) -> None:
         """Both lanes of one batch."""
         missing = [file for file in batch.files if file.path not in proved]
+        began = self._pace.clock()
         try:
             if missing:
                 await self._move(batch, missing)
-            self._validated(batch, missing)
+            self._validated(batch, missing, began)
         finally:
             self._ahead.release()
 
     async def _move(self, batch: Batch, missing: Sequence[RemoteFile]) -> None:
         size = sum(file.size for file in missing)
         to_come = sum(file.size for file in missing if not self._here(file))
-        await self._space.admit(to_come, batch=batch.number)
+        await self._unless_cancelled(self._space.admit(to_come, batch=batch.number))
         self._emit("batch_download_start", batch=batch.number, files=len(missing), bytes=size)
         left = len(missing)
         began = self._pace.clock()
@@ -161,7 +162,7 @@ class Relay:
             for file in missing:
                 group.create_task(one(file))
 
-    def _validated(self, batch: Batch, moved: Sequence[RemoteFile]) -> None:
+    def _validated(self, batch: Batch, moved: Sequence[RemoteFile], began: float) -> None:
         failed = {failure.path for failure in self.failures}
         bad = [file.path for file in batch.files if file.path in failed]
         self._done += 1
@@ -173,6 +174,7 @@ class Relay:
             batch=batch.number,
             files=len(batch.files),
             bytes=batch.size,
+            seconds=round(self._pace.clock() - began, 3),
         )
         if self._delete and moved:
             self._remove(moved)
@@ -264,6 +266,7 @@ class Relay:
             while not (await asyncio.wait({task}, timeout=0.2))[0]:
                 if self._cancel.is_set():
                     raise CancelledByOperatorError("relay stopped as asked", hint="what was reached is kept")
+            task.result()
         finally:
             task.cancel()
 

@@ -63,7 +63,12 @@ class Space:
 
     def used(self) -> int:
         """Bytes on disk below the root."""
-        return sum(path.lstat().st_blocks * 512 for path in self.root.rglob("*") if not path.is_dir())
+        total = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # renamed or removed while we look
+                    total += Path(folder, name).lstat().st_blocks * 512
+        return total
 
     def arrived(self, size: int) -> None:
         """So many promised bytes are on disk now, or will not come."""
