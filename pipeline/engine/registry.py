@@ -38,7 +38,7 @@ class StageSpec:
         grace_s: seconds between SIGTERM and SIGKILL.
         stall_s: seconds without an event after which a running attempt counts as stalled.
         shards: whether the stage can be split into strides k::n.
-        gpus: GPUs one process of the stage leases; 0 for none.
+        gpus: GPUs one process of the stage leases; 0 for none. A module's `gpus(params)` decides, if it has one.
         version: raised when the stage's meaning changes, which makes earlier outputs stale.
         primary: roles of the outputs an operator opens first.
     """

@@ -88,9 +88,11 @@ def run_stage(paths: StagePaths, shard: tuple[int, int] | None, cancelled: Cance
             spec, context = _prepare(
                 address, paths=paths, attempt=attempt, shard=shard, cancelled=cancelled, emit=emit
             )
-            lease = acquire(spec.gpus, what=str(address), emit=emit, cancelled=cancelled)
+            module = importlib.import_module(spec.module)
+            gpus = module.gpus(context.params) if hasattr(module, "gpus") else spec.gpus
+            lease = acquire(gpus, what=str(address), emit=emit, cancelled=cancelled)
             os.environ.update(lease.environment)
-            importlib.import_module(spec.module).run(context)
+            module.run(context)
             _publish(spec, context)
         except CancelledByOperatorError as error:
             emit("cancelled", message=str(error))

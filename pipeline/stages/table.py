@@ -122,6 +122,17 @@ _STAGES = (
         gate="targets strictly after contexts, horizon honoured, records conserved, no episode in two splits",
         primary=("future_windows.jsonl",),
     ),
+    StageSpec(
+        name="train",
+        summary="teach the thinker the windows of the train split",
+        module="pipeline.stages.train",
+        needs=("audit", "export", "index"),
+        resume="checkpoint",
+        gate="steps reached, loss finite, held-out rows untouched",
+        grace_s=180.0,
+        stall_s=900.0,
+        primary=("training_metadata.json",),
+    ),
 )
 
 _RECIPES = (
