@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -47,12 +48,17 @@ def conduct(
         CancelledByOperatorError: `stop` was set.
     """
     begun: set[str] = set()
+    again: Counter[str] = Counter()
     while True:
         status = read_run(run, registry)
         steps = plan(status.stages, registry.stages, until=until, only=only)
         due = [step for step in steps if step.due]
         for step in due:
             if step.action is Action.RESUME and step.stage in begun:
+                again[step.stage] += 1
+                if again[step.stage] <= registry.stage(step.stage).retries:
+                    emit("conductor_retry", stages=[step.stage], retry=again[step.stage], reason=step.reason)
+                    continue
                 raise StageFailedError(f"{step.stage}: {step.reason}", hint=f"xops run resume {run.run_id}")
         waiting = [step.stage for step in steps if step.action is Action.WAIT]
         begun.update(waiting)

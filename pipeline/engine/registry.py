@@ -38,7 +38,8 @@ class StageSpec:
         grace_s: seconds between SIGTERM and SIGKILL.
         stall_s: seconds without an event after which a running attempt counts as stalled.
         shards: whether the stage can be split into strides k::n.
-        gpus: GPUs one process of the stage leases; 0 for none. A module's `gpus(params)` decides, if it has one.
+        retries: how often the conductor starts a failed or lost attempt again by itself.
+        gpus: GPUs one process of the stage leases; 0 for none. A module's own `gpus(params)` goes first.
         version: raised when the stage's meaning changes, which makes earlier outputs stale.
         primary: roles of the outputs an operator opens first.
     """
@@ -53,6 +54,7 @@ class StageSpec:
     grace_s: float = 5.0
     stall_s: float = 300.0
     shards: bool = False
+    retries: int = 0
     gpus: int = 0
     version: int = 1
     primary: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ def train(job: Job, group: Group, emit: Emit, stop: Callable[[], bool]) -> Resul
     root, work = Path(job.dataset), Path(job.work)
     base = base_facts(_model_dir(settings))
     rows = read_training_rows(root / "dataset.jsonl")
-    chosen = _chosen(rows, settings)
+    chosen = chosen_rows(rows, settings)
     total = settings.steps(len(chosen.train))
     emit("setup_done", **_setup(job, chosen, group, total))
     with Pulse(emit, group.rank, group.device):
@@ -155,7 +155,7 @@ def _model_dir(settings: TrainSettings) -> Path:
     return Path(settings.model_dir).expanduser()
 
 
-def _chosen(rows: TrainingRows, settings: TrainSettings) -> TrainingRows:
+def chosen_rows(rows: TrainingRows, settings: TrainSettings) -> TrainingRows:
     """Rows within the limits, spread evenly over the splits."""
     return msgspec.structs.replace(
         rows,
