@@ -7,6 +7,7 @@ the console was left, and end by themselves after ten minutes without being used
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -23,9 +24,13 @@ from pipeline.engine import procfs
 from pipeline.engine.config import load_config
 from pipeline.engine.errors import StageFailedError, UnreachableError, UsageError
 from pipeline.engine.paths import RunPaths, WorkspacePaths
+from pipeline.engine.records import read_process
 from pipeline.engine.registry import Registry
 
 RECIPE = "demo"
+
+#: Shards of its evaluation.
+SHARDS = 2
 REPO_ID = "standin/xperience-10m"
 
 #: Seconds without use after which the demo's Hub and host end.
@@ -62,7 +67,8 @@ def prepare(root: Path) -> WorkspacePaths:
     """
     workspace = WorkspacePaths(root.expanduser().absolute())
     if not workspace.config.exists():
-        _make_dataset(workspace.root / "hub")
+        _make("pipeline.standin.world", workspace.root / "hub")
+        _make("pipeline.standin.qwen", workspace.root / "model")
         workspace.runs.mkdir(exist_ok=True)
         text = _TEMPLATE.format(
             repo_id=REPO_ID, hub=_free_port(), sshd=_free_port(), root=workspace.root.as_posix()
@@ -91,14 +97,21 @@ def create(workspace: WorkspacePaths, registry: Registry) -> RunPaths:
         stage: {"known_hosts": known, "relay_root": str(workspace.root / "relay")}
         for stage in ("preflight", "relay")
     }
-    return create_run(workspace, registry, config, recipe=RECIPE, kind="smoke", params=params)
+    params["train"] = {"model_dir": str(workspace.root / "model")}
+    return create_run(
+        workspace, registry, config, recipe=RECIPE, kind="pilot", params=params, shards={"eval": SHARDS}
+    )
 
 
 def follow(run: RunPaths, registry: Registry, told: Callable[[str], None], *, poll_s: float = 0.3) -> None:
-    """Tell every change of a stage's state, and its progress, until nothing of the run works any more."""
+    """Tell every change of a stage's state, and its progress, until nothing of the run works any more.
+
+    When the evaluation has begun, one of its shards is killed, so that the others are seen to take over.
+    """
     from pipeline.engine.status import read_run
 
     known: dict[str, str] = {}
+    killed = False
     while True:
         status = read_run(run, registry)
         for stage in status.stages:
@@ -106,9 +119,28 @@ def follow(run: RunPaths, registry: Registry, told: Callable[[str], None], *, po
             if known.get(stage.stage) != line and stage.attempts:
                 told(line)
             known[stage.stage] = line
+        if not killed and (killed := kill_a_shard(run)):
+            told(f"eval: the demo kills shard {SHARDS - 1}; the others take its rows")
         if status.conductor is None and not any(stage.state.active for stage in status.stages):
             return
         time.sleep(poll_s)
+
+
+def kill_a_shard(run: RunPaths) -> bool:
+    """Kill the last shard of the evaluation once it has answered something; whether it was done.
+
+    SIGKILL to its whole process group, as a lost GPU or an impatient neighbour would.
+    """
+    shard = run.stage("eval").shard(SHARDS - 1)
+    partial = shard.work / "predictions.partial.jsonl"
+    if not partial.is_file() or not partial.stat().st_size:
+        return False
+    process = read_process(shard.attempt(1))
+    if process is None or not process.pgid or process.host != socket.gethostname():
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pgid, signal.SIGKILL)
+    return True
 
 
 def sign_what_waits(run: RunPaths, registry: Registry, told: Callable[[str], None]) -> bool:
@@ -141,14 +173,15 @@ def stop_services(workspace: WorkspacePaths) -> None:
         record.unlink(missing_ok=True)
 
 
-def _make_dataset(folder: Path) -> None:
-    """Have the episodes made, in a process that may load what video needs."""
-    command = [sys.executable, "-P", "-m", "pipeline.standin.world", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+def _make(module: str, folder: Path) -> None:
+    """Have episodes or a base model made, in a process that may load what they need."""
+    made = subprocess.run(
+        [sys.executable, "-P", "-m", module, str(folder)], capture_output=True, text=True, check=False
+    )
     if made.returncode:
         told = made.stderr.strip().splitlines() or [f"exit status {made.returncode}"]
         raise StageFailedError(
-            f"the demo's dataset cannot be made: {told[-1]}", hint="pip install 'xops[data]'"
+            f"the demo's {folder.name} cannot be made: {told[-1]}", hint="pip install 'xops[ml]'"
         )
 
 

@@ -174,7 +174,34 @@ _STAGES = (
         waivable=False,
         primary=("metrics.json",),
     ),
+    StageSpec(
+        name="validate",
+        summary="ask whether the evidence supports the claims",
+        module="pipeline.stages.validate",
+        needs=("manifest", "export", "train", "checkpoint_gate", "merge"),
+        gate="coverage, ids, hashes, leakage, required files and metrics of the contract",
+        primary=("eval.json", "training.json"),
+    ),
+    StageSpec(
+        name="report",
+        summary="write the run's report, as Markdown and as a page with plots",
+        module="pipeline.stages.report",
+        needs=("export", "train", "merge", "validate"),
+        primary=("report.html", "RUN_REPORT.md"),
+    ),
+    StageSpec(
+        name="package",
+        summary="build what may be public, redacted and audited",
+        module="pipeline.stages.package",
+        needs=("manifest", "export", "train", "checkpoint_gate", "merge", "validate", "report"),
+        gate="no forbidden content, path, host or secret; everything the contract owes",
+        waivable=False,
+        primary=("PUBLIC_RESULT_SUMMARY.md", "package_audit.json"),
+    ),
 )
+
+#: From a dataset to a public package.
+_QWEN = ("train", "checkpoint_gate", "eval_smoke", "eval", "merge", "validate", "report", "package")
 
 _RECIPES = (
     Recipe(
@@ -203,6 +230,37 @@ _RECIPES = (
         stages=("access", "select", "download", "discover", "manifest", "audit", "export", "index"),
     ),
     Recipe(
+        name="qwen3_omni_lora",
+        summary="from the gated Hub to a public package: relay, data, LoRA training, evaluation, report",
+        stages=(
+            "access",
+            "select",
+            "preflight",
+            "relay",
+            "discover",
+            "manifest",
+            "audit",
+            "export",
+            "index",
+            *_QWEN,
+        ),
+    ),
+    Recipe(
+        name="qwen3_omni_here",
+        summary="the same without a relay: this host reaches the Hub and trains",
+        stages=(
+            "access",
+            "select",
+            "download",
+            "discover",
+            "manifest",
+            "audit",
+            "export",
+            "index",
+            *_QWEN,
+        ),
+    ),
+    Recipe(
         name="index_dataset",
         summary="the neutral window index of an existing dataset.jsonl (--set index.dataset=FILE)",
         stages=("index",),
@@ -221,6 +279,7 @@ _RECIPES = (
             "export",
             "index",
             "future_windows",
+            *_QWEN,
         ),
         params={
             "access": {"first_wait_s": 1.0, "longest_wait_s": 2.0},
@@ -237,7 +296,24 @@ _RECIPES = (
                 "chunk_size_mib": 0.25,
                 "chunk_threshold_mib": 0.25,
             },
+            "export": {"scales": [{"window_frames": 20, "stride_frames": 10, "context_frames": 40}]},
             "future_windows": {"context_frames": 40, "horizon_frames": 40},
+            # A model of a million random parameters: enough to show that it learns, on two cores.
+            "train": {
+                "model_id": "standin/qwen3-omni-tiny",
+                "precision": "float32",
+                "gradient_checkpointing": False,
+                "batch_size": 8,
+                "epochs": 10,
+                "learning_rate": 0.005,
+                "lora_r": 64,
+                "lora_alpha": 64,
+                "lora_experts": True,
+                "max_pixels": 9216,
+                "generate_every": 100,
+            },
+            "eval_smoke": {"limit": 8},
+            "eval": {"batch_size": 4},
             # Sixteen episodes of two tasks each cannot be balanced as 128 can.
             "audit": {"max_share": 1.0, "max_divergence": 1.0, "max_unknown_share": 1.0},
         },

@@ -1,0 +1,1 @@
+"""What may leave this place: built from an allow-list, looked into, redacted, and audited again."""
