@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.engine.errors import StageFailedError, UsageError
 from pipeline.qwen.media import Media
 from pipeline.qwen.prompt import SENSORS, PromptText
-from pipeline.qwen.sensors import SENSOR_TOKEN
+from pipeline.qwen.tokens import SENSOR_TOKEN
 
 #: Closes the assistant's turn in the published chat template.
 END = "<|im_end|>\n"

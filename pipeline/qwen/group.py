@@ -125,6 +125,16 @@ def trained(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in inner.named_parameters() if p.requires_grad}
 
 
+def settle(model: Any) -> None:
+    """Bring a sharded model to rest, in every process.
+
+    After a forward pass its outermost shard stays whole for the next one; reading its state in one process
+    alone would put only that one to rest, and the next pass would wait for data nobody sends.
+    """
+    if hasattr(model, "reshard"):
+        model.reshard()
+
+
 def gathered(value: torch.Tensor) -> torch.Tensor:
     """A whole copy on the CPU; where the tensor is spread, every process must ask."""
     whole = value.full_tensor() if hasattr(value, "full_tensor") else value
@@ -146,6 +156,7 @@ def training_state(
     model: Any, optimizer: torch.optim.Optimizer, random: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Everything a checkpoint holds, gathered; every process must call it."""
+    settle(model)
     parameters = trained(model)
     moments = {
         name: {key: gathered(value) for key, value in optimizer.state.get(parameter, {}).items()}

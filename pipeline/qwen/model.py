@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from pipeline.engine.errors import NotFoundError, UsageError
-from pipeline.qwen.sensors import SENSOR_TOKEN, SensorBridge, Stream, ThinkerWithSensors, with_sensors
+from pipeline.qwen.sensors import SensorBridge, Stream, ThinkerWithSensors, with_sensors
+from pipeline.qwen.tokens import SENSOR_TOKEN
 
 
 def load_thinker(
@@ -27,7 +28,7 @@ def load_thinker(
 
     Args:
         folder: weights and configuration; nothing is downloaded.
-        processor: its processor; gets the sensor placeholder as a token.
+        processor: its processor, see `load_processor`.
         streams: what the bridge reads; none for no bridge. The bridge begins with random weights.
         sensor_tokens: tokens per stream.
         dtype: of the weights.
@@ -68,10 +69,7 @@ def base_facts(folder: Path) -> dict[str, str]:
 
 
 def _placeholder(tokenizer: Any, rows: int) -> int:
-    """Give the tokenizer the placeholder, on a row of the vocabulary matrix that nothing uses."""
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": [SENSOR_TOKEN]}, replace_extra_special_tokens=False
-    )
+    """The sensor placeholder, on a row of the vocabulary matrix that nothing else uses."""
     number = int(tokenizer.convert_tokens_to_ids(SENSOR_TOKEN))
     if number >= rows:
         raise UsageError(f"the model has {rows} token rows, the tokenizer needs {number + 1}")

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.errors import NotFoundError
+from pipeline.qwen.tokens import SENSOR_TOKEN
 
 _VIDEO_FILES = ("processor_config.json", "video_preprocessor_config.json", "preprocessor_config.json")
 _VIDEO_KEYS = ("size", "patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std")
 
 
 def load_processor(folder: Path) -> Any:
-    """A `Qwen3OmniMoeProcessor` from a local folder; nothing is downloaded.
+    """A `Qwen3OmniMoeProcessor` from a local folder; nothing is downloaded. It knows the sensor placeholder.
 
     Where torchvision imports, it is the stock one. Elsewhere the same class is put together from the same
     files with `TorchVideoProcessor` in the place of the video processor.
@@ -30,8 +31,13 @@ def load_processor(folder: Path) -> Any:
     if has_torchvision():
         from transformers import Qwen3OmniMoeProcessor
 
-        return Qwen3OmniMoeProcessor.from_pretrained(folder, local_files_only=True)
-    return _from_parts(folder)
+        processor = Qwen3OmniMoeProcessor.from_pretrained(folder, local_files_only=True)
+    else:
+        processor = _from_parts(folder)
+    processor.tokenizer.add_special_tokens(
+        {"additional_special_tokens": [SENSOR_TOKEN]}, replace_extra_special_tokens=False
+    )
+    return processor
 
 
 def has_torchvision() -> bool:

@@ -21,9 +21,6 @@ from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 from pipeline.data.export.layout import TEXT_BLOCK
 from pipeline.engine.errors import StageFailedError
 
-#: The placeholder in the prompt; it takes a spare row of the vocabulary, so nothing is resized.
-SENSOR_TOKEN = "<|sensor_pad|>"  # noqa: S105 - a token of text
-
 #: Standardised features beyond this many deviations say nothing more.
 FARTHEST = 10.0
 

@@ -252,6 +252,7 @@ def main(arguments: list[str]) -> int:
         return int(error.exit_code)
     if group.first:
         publish_json(Path(job.work) / RESULT, msgspec.to_builtins(result))
+    group.wait()  # whoever leaves first takes the connection of the others along
     group.leave()
     return 0
 

@@ -31,7 +31,7 @@ from pipeline.qwen.checkpoint import (
     save_checkpoint,
 )
 from pipeline.qwen.collate import Batch, Collator
-from pipeline.qwen.group import Group, gathered, restore_training, share, trained, training_state
+from pipeline.qwen.group import Group, gathered, restore_training, settle, share, trained, training_state
 from pipeline.qwen.objective import answer_loss
 from pipeline.qwen.order import epoch_batches, steps_of
 from pipeline.qwen.reload import check_reload
@@ -310,6 +310,7 @@ class Trainer:
         self._phase("train")
 
     def _whole_state(self) -> dict[str, torch.Tensor]:
+        settle(self.model)
         return {name: gathered(parameter) for name, parameter in trained(self.model).items()}
 
     def _keep_best(self) -> None:

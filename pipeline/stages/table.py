@@ -296,7 +296,11 @@ _RECIPES = (
                 "chunk_size_mib": 0.25,
                 "chunk_threshold_mib": 0.25,
             },
-            "export": {"scales": [{"window_frames": 20, "stride_frames": 10, "context_frames": 40}]},
+            "export": {
+                "scales": [{"window_frames": 20, "stride_frames": 10, "context_frames": 40}],
+                "max_windows": 0,
+                "video_frames": 8,
+            },
             "future_windows": {"context_frames": 40, "horizon_frames": 40},
             # A model of a million random parameters: enough to show that it learns, on two cores.
             "train": {
@@ -304,10 +308,11 @@ _RECIPES = (
                 "precision": "float32",
                 "gradient_checkpointing": False,
                 "batch_size": 8,
-                "epochs": 10,
-                "learning_rate": 0.005,
-                "lora_r": 64,
+                "epochs": 7,
+                "learning_rate": 0.003,
+                "lora_r": 32,
                 "lora_alpha": 64,
+                "lora_dropout": 0.0,
                 "lora_experts": True,
                 "max_pixels": 9216,
                 "generate_every": 100,

@@ -1,6 +1,6 @@
 """A tiny Qwen3-Omni checkpoint folder: the real classes with random weights, made offline in a second.
 
-About a million parameters. The demo and the tests train and evaluate it through the same code that loads the
+A few million parameters. The demo and the tests train and evaluate it through the same code that loads the
 published 30-billion-parameter folder.
 """
 
@@ -146,7 +146,7 @@ def _config(tokenizer: Any) -> Any:
     from transformers import Qwen3OmniMoeThinkerConfig
 
     number = tokenizer.convert_tokens_to_ids
-    width, head = 64, 16
+    width, head = 128, 32
     text = {
         "vocab_size": (len(tokenizer) // 64 + 1) * 64,  # spare rows, as the published matrix has them
         "hidden_size": width,

@@ -20,7 +20,7 @@ def make_world(root: Path, *, sessions: int = 20, episodes: int = 24, seed: int 
     """
     from pipeline.data.synth.world import WorldSpec, write_world
 
-    spec = WorldSpec(sessions=sessions, episodes=episodes, min_frames=300, max_frames=400, seed=seed)
+    spec = WorldSpec(sessions=sessions, episodes=episodes, min_frames=600, max_frames=800, seed=seed)
     root.mkdir(parents=True, exist_ok=True)
     write_world(root, spec)
     (root / "README.md").write_text("A generated dataset with the layout of Xperience-10M.\n", "utf-8")
