@@ -180,7 +180,7 @@ def read_inputs(path: Path) -> InputsRecord | None:
         return msgspec.json.decode(path.read_bytes(), type=InputsRecord)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is not a record of inputs: {error}") from None
 
 

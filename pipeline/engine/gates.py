@@ -115,7 +115,7 @@ def read_gate(path: Path) -> GateRecord | None:
         return msgspec.json.decode(path.read_bytes(), type=GateRecord)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is not a gate record: {error}") from None
 
 

@@ -113,7 +113,7 @@ def read_journal(run: RunPaths) -> list[JournalLine]:
     for line in lines:
         try:
             found.append(msgspec.json.decode(line, type=JournalLine))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     return found
 

@@ -144,5 +144,5 @@ def _decode(path: Path, kind: type[_Kind]) -> _Kind | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is not a {kind.__name__}: {error}") from None

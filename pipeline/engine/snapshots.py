@@ -65,7 +65,7 @@ def load(root: Path, path: Path | None = None) -> dict[str, msgspec.Raw]:
     """The snapshot of `root` by log; empty if there is none that can be used."""
     try:
         found = _file_decoder.decode((path or snapshot_path(root)).read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return found.logs if found.version == VERSION and found.root == _key(root) else {}
 

@@ -186,7 +186,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row: dict[str, Any] = msgspec.json.decode(line)
         msgspec.convert(row, _Shape)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return row
 

@@ -111,7 +111,7 @@ def read_partial(path: Path, identity: str) -> Iterator[dict[str, Any]]:
                 return
             try:
                 row = msgspec.json.decode(line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             if isinstance(row, dict) and row.get("identity") == identity and isinstance(row.get("id"), str):
                 yield row
@@ -148,7 +148,7 @@ class Answered:
     def _take(self, line: bytes) -> None:
         try:
             row = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return
         if isinstance(row, dict) and row.get("identity") == self._identity and isinstance(row.get("id"), str):
             self.ids.add(row["id"])

@@ -108,6 +108,6 @@ def _row(line: bytes, place: str) -> dict[str, Any]:
         answer = row["answer_json"]
         if not all(isinstance(answer[key], str) for key in ("action", "subtask", "next_action")):
             raise msgspec.ValidationError("a label of its answer is no text")
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{place}: not a row: {error}", hint="export again") from None
     return row

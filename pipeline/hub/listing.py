@@ -145,7 +145,7 @@ def read_listing(path: Path) -> Listing:
         raise NotFoundError(f"{path} does not exist", hint="xops relay listing --help") from None
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is not a file listing: {error}") from None
     checked = make_listing(listing.repo_id, listing.revision, listing.files)
     return msgspec.structs.replace(

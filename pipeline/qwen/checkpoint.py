@@ -88,7 +88,7 @@ def newest_checkpoint(folder: Path, settings: str) -> tuple[Path, Progress] | No
     for path in reversed(list_checkpoints(folder)):
         try:
             progress = msgspec.json.decode((path / _PROGRESS).read_bytes(), type=Progress)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DamagedFileError(f"{path}: not a checkpoint: {error}", hint=f"remove {path}") from None
         if progress.settings == settings:
             return path, progress

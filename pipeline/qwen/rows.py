@@ -107,5 +107,5 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _decoded(line: bytes, number: int, path: Path) -> _Head:
     try:
         return msgspec.json.decode(line, type=_Head)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path}:{number}: not a row: {error}", hint="export again") from None

@@ -122,7 +122,7 @@ def _points(log: Path, event: str, field: str) -> Iterator[tuple[float, float]]:
     for line in log.open("rb"):
         try:
             found = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         value = found.get(field) if found.get("event") == event else None
         if isinstance(value, (int, float)):

@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Record]:
     for line in lines:
         try:
             record = msgspec.json.decode(line, type=Record)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue  # torn by a kill: that file is hashed again, nothing is lost
         found[record.path] = record
     return found

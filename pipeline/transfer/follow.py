@@ -61,6 +61,6 @@ class RelayLog:
         for line in data[:end].splitlines():
             try:
                 self.fold.feed(_DECODER.decode(line))
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.damaged += bool(line.strip())
         return end > 0

@@ -159,5 +159,5 @@ def _last_event(log: Path) -> str:
     try:
         lines = log.read_bytes().splitlines()
         return str(msgspec.json.decode(lines[-1]).get("event"))
-    except (OSError, IndexError, msgspec.DecodeError, AttributeError) as error:
+    except (OSError, IndexError, msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
         return f"no event: {error}"

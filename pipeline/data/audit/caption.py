@@ -88,7 +88,7 @@ def _identity(path: Path) -> str:
 def _known(place: Path, path: Path) -> Caption | None:
     try:
         record = msgspec.json.decode(place.read_bytes(), type=_Cached)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # not there, or of an earlier version: read again
     return record.caption if record.identity == _identity(path) else None
 

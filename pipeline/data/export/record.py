@@ -64,7 +64,7 @@ def read_record(folder: Path, identity: str) -> EpisodeRecord | None:
     """The record of an episode exported before with the same identity; None where there is none."""
     try:
         record = msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=EpisodeRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return record if record.identity == identity else None
 
@@ -80,5 +80,5 @@ def read_episodes(dataset: Path) -> list[EpisodeRecord]:
         return msgspec.json.Decoder(EpisodeRecord).decode_lines(path.read_bytes())
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist", hint="xops run start --until export") from None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} holds no records of episodes: {error}") from None

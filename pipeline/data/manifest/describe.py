@@ -133,7 +133,7 @@ def _place(cache: Path, task: DescribeTask) -> Path:
 def _known(cache: Path, task: DescribeTask) -> Description | None:
     try:
         record = msgspec.json.decode(_place(cache, task).read_bytes(), type=_Cached)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # not there, or of an earlier version: read again
     same = record.identity == file_identity(Path(task.folder)) and record.windowing == task.windowing
     return record.description if same else None

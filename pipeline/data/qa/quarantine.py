@@ -56,7 +56,7 @@ def read_quarantine(path: Path) -> list[QuarantineAct]:
     for number, line in enumerate(lines, 1):
         try:
             acts.append(msgspec.json.decode(line, type=QuarantineAct))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DamagedFileError(f"{path} line {number} is no act of quarantine: {error}") from None
     return acts
 

@@ -76,7 +76,7 @@ def _place(cache: Path, task: QaTask) -> Path:
 def _read(path: Path, task: QaTask) -> EpisodeQa | None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=EpisodeQa)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # not there, or of an earlier version: look again
     return found if found.identity == file_identity(Path(task.folder)) else None
 
