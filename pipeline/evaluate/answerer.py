@@ -57,7 +57,11 @@ class Answerer(Protocol):
         ...
 
     def answer(self, questions: Sequence[Question]) -> list[Reply | Exception]:
-        """Answers in the order of the questions; in place of one that cannot be given, the reason."""
+        """Answers in the order of the questions; in place of one that cannot be given, the reason.
+
+        Raises:
+            UnreachableError, NoPermissionError: the backend itself is gone; no question is to blame.
+        """
         ...
 
     def close(self) -> None:

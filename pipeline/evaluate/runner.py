@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from pipeline.engine.errors import NoPermissionError, UnreachableError
 from pipeline.engine.log import Emit
 from pipeline.evaluate.answerer import Answerer, Question, Reply
 from pipeline.evaluate.leases import RowLeases
@@ -19,6 +20,9 @@ from pipeline.metrics.answers import is_valid
 
 #: Rows between two events that tell how good the answers are so far.
 TELL_EVERY = 20
+
+#: No question is to blame for these: the attempt fails, and a resumed one goes on where it stopped.
+BACKEND_GONE = (UnreachableError, NoPermissionError)
 
 #: Most of an invalid answer that an event repeats.
 SHOWN = 400
@@ -153,6 +157,8 @@ class Shard:
         began = time.perf_counter()
         try:
             replies = self._answerer.answer(questions)
+        except BACKEND_GONE:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever one batch does to a backend, the others go on
             replies = [error] * len(questions)
         for index, question in enumerate(questions):
@@ -167,6 +173,8 @@ class Shard:
     def _alone(self, question: Question) -> Reply | Exception:
         try:
             return self._answerer.answer([question])[0]
+        except BACKEND_GONE:
+            raise
         except Exception as error:  # noqa: BLE001 - as above; the row records it
             return error
 

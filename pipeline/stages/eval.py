@@ -45,9 +45,12 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         max_tokens: of an answer; 0 for what the form can need at most.
         max_pixels, max_prompt_tokens: see the train stage; 0 takes what training had.
         precision: of the weights; empty takes what training had.
-        server, server_model: address (`http://host:port/v1`) and model name for `openai`.
+        server, server_model: address (`http://host:port/v1`) and model name for `openai`; without a name
+            the only model that is served.
+        server_media: `inline` sends media as base64, `files` as paths that the server must be able to read
+            (vLLM: `--allowed-local-media-path`).
         token_variable: environment variable with the server's token; the token itself is never stored.
-        concurrency: open requests to the server.
+        concurrency: open requests to the server; a batch is asked at once, so `batch_size` bounds it too.
         timeout_s: of one request.
         max_error_share: share of rows that may stay unanswered before the gate closes.
         threads: of torch; 0 leaves its default.
@@ -65,6 +68,7 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     precision: Literal["", "float32", "bfloat16"] = ""
     server: str = ""
     server_model: str = ""
+    server_media: Literal["inline", "files"] = "inline"
     token_variable: str = "XOPS_SERVER_TOKEN"  # noqa: S105 - the name of a variable
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 8
     timeout_s: Annotated[float, Meta(gt=0)] = 120.0

@@ -297,9 +297,9 @@ _RECIPES = (
                 "chunk_threshold_mib": 0.25,
             },
             "export": {
-                "scales": [{"window_frames": 20, "stride_frames": 10, "context_frames": 40}],
+                "scales": [{"window_frames": 20, "stride_frames": 10, "context_frames": 60}],
                 "max_windows": 0,
-                "video_frames": 8,
+                "video_frames": 12,
             },
             "future_windows": {"context_frames": 40, "horizon_frames": 40},
             # A model of a million random parameters: enough to show that it learns, on two cores.

@@ -69,7 +69,10 @@ def write_episode(folder: Path, spec: EpisodeSpec, vocabulary: Vocabulary = DEFA
     write_annotation(folder / ANNOTATION, script, motion, caption, noise, depth=spec.depth, suffix=suffix)
     extra = int("extra_frame" in spec.faults)
     write_videos(
-        folder, Scene(script, vocabulary, spec.size), _sound(spec, script, vocabulary), extra_frames=extra
+        folder,
+        Scene(script, vocabulary, spec.size, spec.seed),
+        _sound(spec, script, vocabulary),
+        extra_frames=extra,
     )
     if spec.viewer_file:
         (folder / VIEWER_FILE).write_bytes(noise.bytes(4096))

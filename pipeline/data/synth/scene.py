@@ -17,6 +17,9 @@ _MIDDLES = ((0.5, 0.55), (0.42, 0.55), (0.58, 0.55), (0.5, 0.5), (0.53, 0.55), (
 #: Reach of the paths, size of shapes, of the hand and of objects, as shares of the picture.
 _REACH, _SHAPE, _HAND, _OBJECT = 0.26, 0.24, 0.1, 0.07
 
+#: How far the room's light may be from white, as a share per colour.
+_LIGHT = 0.15
+
 #: How far above the shape the hand is while it touches nothing.
 _ABOVE = 0.2
 
@@ -28,13 +31,15 @@ class Scene:
         script: what happens.
         vocabulary: that its labels are from.
         size: width and height in pixels.
+        seed: of the room's light, which no two episodes share: no clip of one is a clip of another.
     """
 
-    def __init__(self, script: Script, vocabulary: Vocabulary, size: int) -> None:
+    def __init__(self, script: Script, vocabulary: Vocabulary, size: int, seed: int = 0) -> None:
         self.script = script
         self.vocabulary = vocabulary
         self.size = size
         self._contact = script.contact
+        self._light = 1 + _LIGHT * np.random.default_rng(seed).uniform(-1, 1, size=3)
         self._hand = hand_sprite(max(3, round(_HAND * size)))
 
     def frames(self, view: int, extra: int = 0) -> Iterator[NDArray[np.uint8]]:
@@ -57,7 +62,8 @@ class Scene:
 
     def _room(self, run: Run, view: int) -> NDArray[np.uint8]:
         """Everything that does not move during a run."""
-        picture = background(self.vocabulary.subtasks[run.subtask.label], self.size, view)
+        plain = background(self.vocabulary.subtasks[run.subtask.label], self.size, view)
+        picture = np.clip(plain * self._light, 0, 255).astype(np.uint8)
         side = max(2, round(_OBJECT * self.size))
         for name in run.action.objects:
             number = self.vocabulary.objects[name]
