@@ -3,8 +3,9 @@
     python -P -m pipeline.engine.conductor RUN_DIR [--until STAGE | --only A,B]
 
 It runs under a supervisor of its own in `<run>/conductor/`, which gives it a claim, a history and a record
-of its end. It does whatever `plan` says is due, waits for what runs, and stops at the first failed stage or
-closed gate. Cancelling it leaves the stages alone.
+of its end. It does whatever `plan` says is due, waits for what runs, and stops at the first closed gate or
+failed stage; one that died and declares `retries` is first started again that often. Cancelling it leaves the
+stages alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pipeline.engine.paths import RunPaths
 from pipeline.engine.plan import Action, Step, plan
 from pipeline.engine.records import ENV_REPORT
 from pipeline.engine.registry import Registry, load_registry
+from pipeline.engine.state import StageState, StageStatus
 from pipeline.engine.status import RunStatus, read_run
 
 #: How often it looks at the stages it waits for, in seconds.
@@ -56,10 +58,12 @@ def conduct(
         for step in due:
             if step.action is Action.RESUME and step.stage in begun:
                 again[step.stage] += 1
-                if again[step.stage] <= registry.stage(step.stage).retries:
-                    emit("conductor_retry", stages=[step.stage], retry=again[step.stage], reason=step.reason)
-                    continue
-                raise StageFailedError(f"{step.stage}: {step.reason}", hint=f"xops run resume {run.run_id}")
+                left = registry.stage(step.stage).retries - again[step.stage]
+                if left < 0 or not _died(status.stage(step.stage)):
+                    raise StageFailedError(
+                        f"{step.stage}: {step.reason}", hint=f"xops run resume {run.run_id}"
+                    )
+                emit("conductor_retry", stages=[step.stage], retry=again[step.stage], reason=step.reason)
         waiting = [step.stage for step in steps if step.action is Action.WAIT]
         begun.update(waiting)
         if due:
@@ -71,6 +75,12 @@ def conduct(
             return
         elif stop.wait(POLL_S):
             raise CancelledByOperatorError(f"{', '.join(waiting)} goes on; nothing is started after it")
+
+
+def _died(stage: StageStatus) -> bool:
+    """Whether it, or every part of it that is not done, failed or was lost; nobody asked it to stop."""
+    ended = (StageState.FAILED, StageState.LOST, StageState.SUCCEEDED)
+    return all(part.state in ended for part in stage.shards or (stage,))
 
 
 def _finish(run: RunPaths, status: RunStatus, steps: list[Step]) -> None:

@@ -26,6 +26,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         pause_at: item after which it waits for the file `release` in its stage directory; -1 for never.
         gate: answer of its only check; `sign` asks for a person.
         reads: file outside the run, compared by content.
+        deaths: attempts that `dies` does not survive.
         seed: recorded in resolved.json.
     """
 
@@ -35,6 +36,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pause_at: int = -1
     gate: str = ""
     reads: str = ""
+    deaths: int = 1
     seed: int = 7
 
 
@@ -114,6 +116,14 @@ def strays(context: StageContext) -> None:
 def fails(context: StageContext) -> None:
     """Fail with a message of its own."""
     raise UnreachableError("host beta does not answer", hint="ssh beta true")
+
+
+def dies(context: StageContext) -> None:
+    """Count one item and be killed, as often as `deaths` says; shard 1 only, if there are shards."""
+    if context.attempt <= context.params.deaths and context.shard in (None, (1, 2)):
+        (context.work / "done.txt").write_text("1\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    work(context)
 
 
 def crashes(context: StageContext) -> None:

@@ -17,6 +17,8 @@ _STAGES = (
     _spec("after", "gated"),
     _spec("split", "a", shards=True, resume="shard"),
     _spec("merge", "split"),
+    _spec("sturdy", "a", shards=True, resume="sample", retries=2),
+    _spec("joined", "sturdy"),
 )
 
 REGISTRY = Registry(
@@ -25,6 +27,9 @@ REGISTRY = Registry(
         "chain": Recipe(name="chain", summary="a, b, c", stages=("a", "b", "c")),
         "gates": Recipe(name="gates", summary="a gate", stages=("a", "gated", "strict", "after")),
         "shards": Recipe(name="shards", summary="a split stage", stages=("a", "split", "merge")),
+        "sturdy": Recipe(
+            name="sturdy", summary="a split stage that is retried", stages=("a", "sturdy", "joined")
+        ),
         "quick": Recipe(name="quick", summary="one stage", stages=("quick",)),
     },
 )
