@@ -99,6 +99,7 @@ async def _relay(
     """Move what is missing; the files found on the destination afterwards, and those that failed."""
     from pipeline.engine.claim import Claim
     from pipeline.hub.source import HubSource
+    from pipeline.transfer.relay.ledger import Ledger
     from pipeline.transfer.relay.pace import Pace
     from pipeline.transfer.relay.run import LOCK, Relay
     from pipeline.transfer.relay.space import Marks, Space
@@ -108,6 +109,7 @@ async def _relay(
     staging.mkdir(parents=True, exist_ok=True)
     marks = Marks(int(params.low_water_gib * GIB), int(params.high_water_gib * GIB))
     space = Space(staging, marks, context.emit)
+    ledger = Ledger(root / "ledger")
     pace = Pace(destination.limits)
     hint = f"look who it is: xops run ls; another root: --set {context.paths.root.name}.relay_root=DIR"
     with Claim(root / LOCK, what=f"the relay root {root}", hint=hint):
@@ -121,7 +123,10 @@ async def _relay(
             left = {b.number: sum(f.size for f in b.files if f.path not in proved) for b in batches}
             context.emit("relay_plan", **_described(context, plan, left, destination))
             gone = proved if params.delete_after_transfer else frozenset()
-            space.sweep([f.path for batch in batches for f in batch.files if f.path not in gone])
+            names = [f.path for batch in batches for f in batch.files]
+            ledger.claim(context.run.run_id, names)
+            abandoned = ledger.abandoned(context.run.run_id, lambda run_id: _is_over(context, run_id))
+            space.sweep(abandoned, [name for name in names if name not in gone])
             pace.already = sum(f.size for batch in batches for f in batch.files if f.path in proved)
             keeping = asyncio.create_task(_keep(context, pace, sender, space, plan.bytes))
             try:
@@ -142,7 +147,15 @@ async def _relay(
                 failures = await _beside(relay.run(frozenset(proved)), keeping)
             finally:
                 keeping.cancel()
+            if params.delete_after_transfer and not failures:
+                ledger.forget(context.run.run_id)
             return await _staged(context, batches, sender), list(failures)
+
+
+def _is_over(context: StageContext, run_id: str) -> bool:
+    """Whether another run can no longer want what it put here: it is gone, or its relay is done."""
+    run = context.workspace.run(run_id)
+    return not run.root.is_dir() or run.stage(context.paths.root.name).outputs.exists()
 
 
 def _send(context: StageContext, destination: Destination, sender: Sender) -> Any:

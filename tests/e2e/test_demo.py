@@ -26,7 +26,7 @@ from pipeline.stages.table import REGISTRY
 
 def xops(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "console", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=1100, check=False)
 
 
 def staged(workspace: WorkspacePaths) -> dict[str, str]:
@@ -50,26 +50,17 @@ def workspace(tmp_path: Path) -> Iterator[WorkspacePaths]:
     demo.stop_services(made)
 
 
-def test_the_demo_runs_to_its_end_and_every_byte_is_right(tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)
+def test_the_demo_runs_from_the_gated_hub_to_a_public_package(tmp_path: Path) -> None:
     done = xops("demo", "--json", "--dir", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     status: dict[str, Any] = json.loads(done.stdout)
-    assert {stage["stage"]: stage["state"] for stage in status["stages"]} == {
-        "access": "succeeded",
-        "select": "succeeded",
-        "preflight": "succeeded",
-        "relay": "succeeded",
-        "discover": "succeeded",
-        "manifest": "succeeded",
-        "audit": "succeeded",
-        "export": "succeeded",
-        "index": "succeeded",
-        "future_windows": "succeeded",
-    }
-    checks = [check for stage in status["stages"] for check in stage["gate"]["checks"]]
+    stages = {stage["stage"]: stage for stage in status["stages"]}
+    assert list(stages) == list(REGISTRY.recipe("demo").stages)
+    assert {stage["state"] for stage in stages.values()} == {"succeeded"}
+    checks = [check for stage in stages.values() for check in (stage["gate"] or {"checks": []})["checks"]]
     assert all(check["ok"] is not False for check in checks)
-    audit = next(stage for stage in status["stages"] if stage["stage"] == "audit")
-    assert audit["verdict"] == "signed" or audit["gate"]["decisions"], "signed, and on record"
+    assert stages["audit"]["gate"]["decisions"], "signed, and on record"
     workspace = WorkspacePaths(tmp_path / "demo")
     (run,) = workspace.list_runs()
     found = staged(workspace)
@@ -78,13 +69,42 @@ def test_the_demo_runs_to_its_end_and_every_byte_is_right(tmp_path: Path) -> Non
     assert not any("visualization.rrd" in name for name in found)
     assert not (workspace.root / "hub.pid.json").exists()
     assert not (workspace.root / "sshd.pid.json").exists()
+    _every_row_was_answered_once(run)
+    _the_model_has_learned(run)
+    _the_package_is_public(run)
 
 
-def test_the_demo_can_be_run_again_in_the_same_place(tmp_path: Path) -> None:
-    assert xops("demo", "--headless", "--dir", "demo", cwd=tmp_path).returncode == 0
-    again = xops("demo", "--headless", "--dir", "demo", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert len(WorkspacePaths(tmp_path / "demo").list_runs()) == 2
+def _every_row_was_answered_once(run: RunPaths) -> None:
+    """One shard was killed on purpose; the other took its rows, and it came back."""
+    parts = [run.stage("eval").shard(k) for k in range(2)]
+    assert [len(part.list_attempts()) for part in parts] == [1, 2]
+    events = [json.loads(line) for line in parts[0].progress.open()]
+    assert any(event["event"] == "row_absorbed" for event in events)
+    metrics = json.loads((run.stage("merge").out / "metrics.json").read_text())
+    assert metrics["issues"] == []
+    assert metrics["coverage"]["share"] == 1.0
+
+
+def _the_model_has_learned(run: RunPaths) -> None:
+    metrics = json.loads((run.stage("merge").out / "metrics.json").read_text())
+    assert metrics["json_validity_rate"] == 1.0
+    assert metrics["accuracy"] > 2 * metrics["baselines"]["parity"]["accuracy"]
+
+
+def _the_package_is_public(run: RunPaths) -> None:
+    audit = json.loads((run.stage("package").out / "package_audit.json").read_text())
+    assert audit["status"] == "pass"
+    report = (run.stage("report").out / "report.html").read_text()
+    assert "<svg" in report
+
+
+def test_the_demo_can_be_run_again_in_the_same_place(workspace: WorkspacePaths) -> None:
+    again = demo.prepare(workspace.root)
+    runs = [demo.create(again, REGISTRY) for _ in range(2)]
+    operations.start(runs[1], REGISTRY, until="select")
+    operations.wait(runs[1], REGISTRY, timeout_s=120)
+    assert read_run(runs[1], REGISTRY).stage("select").state is StageState.SUCCEEDED
+    assert len(again.list_runs()) == 2
 
 
 def test_a_killed_relay_goes_on_and_leaves_nothing_behind(workspace: WorkspacePaths) -> None:
@@ -104,7 +124,7 @@ def test_a_killed_relay_goes_on_and_leaves_nothing_behind(workspace: WorkspacePa
             kills += 1
             operations.wait(run, REGISTRY, timeout_s=60)
         elif relay.state.resumable and status.conductor is None:
-            operations.start(run, REGISTRY)
+            operations.start(run, REGISTRY, until="relay")
         time.sleep(0.005)
     assert read_run(run, REGISTRY).stage("relay").state is StageState.SUCCEEDED
     assert kills > 0

@@ -24,6 +24,7 @@ from pipeline.hub import names
 from pipeline.hub.selection import read_selection
 from pipeline.standin.faults import Fault
 from pipeline.standin.hub import TOKEN, StandinHub, standin_hub
+from pipeline.transfer.relay.ledger import Ledger
 
 
 def real_names(published: Path) -> list[str]:
@@ -215,6 +216,7 @@ def test_left_overs_of_unwanted_files_are_removed(staging: Staging) -> None:
     left = staging.relay / "staging" / "gone" / "ep1" / ".annotation.hdf5.part"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
+    Ledger(staging.relay / "ledger").claim("a-run-that-is-gone", ["gone/ep1/annotation.hdf5"])
     context, _ = staging.run()
     staging.check(context)
 

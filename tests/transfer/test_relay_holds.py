@@ -13,8 +13,10 @@ from stage_process import Staging
 from test_relay import generated_names, make_dataset
 
 from pipeline.engine.errors import CancelledByOperatorError
+from pipeline.hub.journal import temporaries
 from pipeline.standin.hub import TOKEN, standin_hub
 from pipeline.transfer.control import FILE
+from pipeline.transfer.relay.ledger import Ledger
 from pipeline.transfer.relay.space import Marks, Space
 
 
@@ -81,3 +83,47 @@ def test_a_damaged_control_changes_nothing(staging: Staging) -> None:
     path.write_text('{"torn')
     staging.run_in(context)
     staging.check(context)
+
+
+def test_a_sweep_takes_only_what_xops_put_there(staging: Staging) -> None:
+    """An operator's own file, and what another run still wants, are not ours to remove."""
+    folder = staging.relay / "staging"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("years of work")
+    (folder / "session").mkdir()
+    (folder / "session" / "other.mp4").write_text("of a run that goes on")
+    ledger = Ledger(staging.relay / "ledger")
+    ledger.claim("another-run", ["session/other.mp4"])
+    staging.run()
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {"thesis.txt"}, "the other run does not exist, so its file was abandoned"
+
+
+def test_what_another_run_still_wants_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.claim("mine", ["a/1.mp4", "a/2.mp4"])
+    ledger.claim("theirs", ["a/2.mp4", "b/3.mp4"])
+    assert ledger.abandoned("mine", lambda run: False) == {"a/1.mp4"}
+    assert ledger.abandoned("mine", lambda run: True) == {"a/1.mp4", "a/2.mp4", "b/3.mp4"}
+    ledger.forget("mine")
+    assert ledger.abandoned("mine", lambda run: False) == set()
+
+
+async def test_a_batch_between_the_marks_is_let_in_when_nothing_of_ours_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([50, 50, 120, 120, 120, 120])
+    told: list[str] = []
+    space = Space(tmp_path, Marks(low=10, high=100), lambda event, **fields: told.append(event))
+    monkeypatch.setattr(space, "free", lambda: next(free))
+    monkeypatch.setattr("pipeline.transfer.relay.space._LOOK_S", 0.0)
+    await space.admit(60, batch=1)  # 120 - 60 is above 10, though never above 100
+    assert told == ["paused", "continued"]
+
+
+def test_a_file_that_is_partly_here_needs_only_the_rest(tmp_path: Path) -> None:
+    space = Space(tmp_path, Marks(0, 0), lambda event, **fields: None)
+    assert space.to_come("x.bin", 1 << 20) == 1 << 20
+    temporaries(tmp_path / "x.bin").part.write_bytes(b"x" * (1 << 19))
+    assert space.to_come("x.bin", 1 << 20) == 1 << 19

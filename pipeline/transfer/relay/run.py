@@ -97,6 +97,7 @@ class Relay:
         self._ahead = asyncio.Semaphore(prefetch + 1)
         self._done = 0
         self.failures: list[Failure] = []
+        self._promised: dict[str, int] = {}
 
     async def run(self, proved: frozenset[str]) -> list[Failure]:
         """Move everything that is not `proved` on the destination yet.
@@ -135,8 +136,9 @@ class Relay:
 
     async def _move(self, batch: Batch, missing: Sequence[RemoteFile]) -> None:
         size = sum(file.size for file in missing)
-        to_come = sum(file.size for file in missing if not self._here(file))
-        await self._unless_cancelled(self._space.admit(to_come, batch=batch.number))
+        promised = {file.path: self._space.to_come(file.path, file.size) for file in missing}
+        await self._unless_cancelled(self._space.admit(sum(promised.values()), batch=batch.number))
+        self._promised |= promised
         self._emit("batch_download_start", batch=batch.number, files=len(missing), bytes=size)
         left = len(missing)
         began = self._pace.clock()
@@ -200,7 +202,7 @@ class Relay:
                     wait = min(2 * wait, _LONGEST_WAIT_S)
                     self._emit("continued", side="download")
                 except (DamagedFileError, NotFoundError) as error:
-                    self._space.arrived(file.size)  # it will not come
+                    self._keep_promise(file.path)  # it will not come
                     self._fail(file.path, error)
                     return False
                 else:
@@ -208,7 +210,6 @@ class Relay:
 
     async def _fetch(self, file: RemoteFile, target: Path, batch: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        here = self._here(file)
 
         def emit(event: str, **fields: Any) -> None:
             if event == "chunk_downloaded":
@@ -224,8 +225,7 @@ class Relay:
             cancel=self._cancel,
             parallel=self._parallel_chunks,
         )
-        if not here:
-            self._space.arrived(file.size)
+        self._keep_promise(file.path)
 
     async def _sent(self, file: RemoteFile, batch: int) -> None:
         """Have a file proved on the destination; a copy that went bad here is fetched again."""
@@ -243,10 +243,9 @@ class Relay:
                 return
         self._fail(file.path, DamagedFileError(f"{file.path} goes bad on the relay's disk: {reason}"))
 
-    def _here(self, file: RemoteFile) -> bool:
-        """Whether the file has its name here, which it gets only with the right hash."""
-        path = self._space.root / file.path
-        return path.is_file() and path.stat().st_size == file.size
+    def _keep_promise(self, path: str) -> None:
+        """What was let in for a file is on disk now, or will never be; once, however often it is fetched."""
+        self._space.arrived(self._promised.pop(path, 0))
 
     def _fail(self, path: str, error: Exception) -> None:
         self.failures.append(Failure(path, str(error)))

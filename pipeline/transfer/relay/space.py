@@ -17,6 +17,7 @@ from msgspec import Struct
 from pipeline.engine.errors import XopsError
 from pipeline.engine.log import Emit
 from pipeline.hub.journal import temporaries
+from pipeline.hub.names import place
 from pipeline.transfer.sender import Sender
 
 _LOOK_S = 0.5
@@ -77,17 +78,23 @@ class Space:
     async def admit(self, size: int, *, batch: int) -> None:
         """Wait until `size` more bytes fit; says so when it has to wait."""
         paused = False
-        while self.free() - self.promised - size < (self._marks.high if paused else self._marks.low):
+        while self.free() - self.promised - size < self._mark(paused=paused):
             if not paused:
                 paused = True
                 reason = (
-                    f"batch {batch} needs {size} bytes, {self.free() - self.promised} are free on the relay"
+                    f"batch {batch} needs {size} bytes above the water mark of {self._marks.low}, "
+                    f"{self.free() - self.promised} are free on the relay; free some, or take smaller "
+                    "batches: --set relay.batch_max_gib=N"
                 )
                 self._emit("paused", side="download", kind="space", reason=reason)
             await asyncio.sleep(_LOOK_S)
         if paused:
             self._emit("continued", side="download")
         self.promised += size
+
+    def _mark(self, *, paused: bool) -> int:
+        """Bytes that must stay free: once paused, so many that it does not pause again at once."""
+        return self._marks.high if paused and not self._empty() else self._marks.low
 
     async def wait_for_room(self, size: int, reason: str) -> None:
         """The disk is full although it should not be: wait until `size` bytes are free."""
@@ -109,25 +116,38 @@ class Space:
             high=self._marks.high,
         )
 
-    def sweep(self, wanted: Collection[str]) -> tuple[str, ...]:
-        """Remove what earlier attempts left of files that are no longer wanted.
+    def sweep(self, abandoned: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
+        """Remove files that are ours and no longer wanted; whatever else lies here is left alone.
 
         Args:
+            abandoned: relative paths that xops may have put here.
             wanted: relative paths that may still come.
 
         Returns:
             The relative paths removed.
         """
-        kept: set[Path] = set()
-        for name in wanted:
-            unfinished = temporaries(self.root / name)
-            kept |= {self.root / name, unfinished.part, unfinished.journal}
+        kept = set(wanted)
         removed = []
-        for found in sorted(self.root.rglob("*"), reverse=True):
-            if found.is_dir() and not found.is_symlink():
-                if not any(found.iterdir()):
-                    found.rmdir()
-            elif found not in kept:
-                found.unlink()
-                removed.append(found.relative_to(self.root).as_posix())
-        return tuple(reversed(removed))
+        for name in sorted(set(abandoned) - kept):
+            target = place(self.root, name)
+            unfinished = temporaries(target)
+            for path in (target, unfinished.part, unfinished.journal):
+                if path.is_file() or path.is_symlink():
+                    path.unlink()
+                    removed.append(path.relative_to(self.root).as_posix())
+            for folder in target.relative_to(self.root).parents:
+                with contextlib.suppress(OSError):  # not empty, or not there
+                    (self.root / folder).rmdir() if folder.name else None
+        return tuple(removed)
+
+    def to_come(self, name: str, size: int) -> int:
+        """Bytes of a file that are not on disk yet, finished or not."""
+        target = self.root / name
+        for path in (target, temporaries(target).part):
+            with contextlib.suppress(OSError):
+                return max(0, size - path.stat().st_blocks * 512)
+        return size
+
+    def _empty(self) -> bool:
+        """Whether nothing of ours is here or promised, so that waiting brings no room."""
+        return self.promised == 0 and self.used() == 0
