@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,6 +27,9 @@ from pipeline.engine.errors import StageFailedError, UnreachableError, UsageErro
 from pipeline.engine.paths import RunPaths, WorkspacePaths
 from pipeline.engine.records import read_process
 from pipeline.engine.registry import Registry
+
+if TYPE_CHECKING:
+    from pipeline.engine.store import Store
 
 RECIPE = "demo"
 
@@ -111,11 +115,12 @@ def follow(run: RunPaths, registry: Registry, told: Callable[[str], None], *, po
     from pipeline.engine.status import read_run
 
     known: dict[str, str] = {}
+    stores: dict[Path, Store] = {}
     killed = False
     while True:
         status = read_run(run, registry)
         for stage in status.stages:
-            line = f"{stage.stage}: {stage.state.value}{_progress(run, stage.stage)}"
+            line = f"{stage.stage}: {stage.state.value}{_progress(run, stage.stage, stores)}"
             if known.get(stage.stage) != line and stage.attempts:
                 told(line)
             known[stage.stage] = line
@@ -185,13 +190,14 @@ def _make(module: str, folder: Path) -> None:
         )
 
 
-def _progress(run: RunPaths, stage: str) -> str:
+def _progress(run: RunPaths, stage: str, stores: dict[Path, Store]) -> str:
+    """`done/total unit` of a stage; each log is read on from where it was left."""
     from pipeline.engine.store import Store
 
     path = run.stage(stage).progress
     if not path.exists():
         return ""
-    store = Store([path], remember=False)
+    store = stores.setdefault(path, Store([path], remember=False))
     store.catch_up()
     view = store.view(path)
     if view is None or view.done is None or not view.total:

@@ -308,7 +308,7 @@ _RECIPES = (
                 "precision": "float32",
                 "gradient_checkpointing": False,
                 "batch_size": 8,
-                "epochs": 7,
+                "epochs": 5,
                 "learning_rate": 0.003,
                 "lora_r": 32,
                 "lora_alpha": 64,
