@@ -17,7 +17,6 @@ from pipeline.data.windows import UNKNOWN
 #: Longest free label, characters, and the largest frame number.
 LONGEST_LABEL, LARGEST_FRAME = 120, 999_999
 
-#: More labels than this are not written into a grammar one by one.
 _YES_NO = ("no", "yes", UNKNOWN)
 
 
@@ -78,4 +77,5 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _size(label: str) -> int:
-    return len(label.encode()) * 2  # every character might be escaped
+    """Bytes of a label in which every character that may be escaped is; control characters take six each."""
+    return 2 * len(label.encode()) + 4 * sum(character < " " for character in label)
