@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from toy import Rule, shard_of
+from by_rule import Rule, shard_of
 
 if __name__ == "__main__":
     root, work, k, n, seconds = sys.argv[1:]

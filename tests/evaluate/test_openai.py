@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_rule import answer, shard_of, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from served import Served, completion, serving
-from toy import answer, shard_of, write_dataset
 
 from pipeline.engine.errors import (
     ConfigError,

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from by_rule import ACTIONS, Rule, shard_of, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import ACTIONS, Rule, shard_of, write_dataset
 
 from pipeline.engine.errors import CancelledByOperatorError, DamagedFileError, UsageError
 from pipeline.evaluate.leases import RowLeases
