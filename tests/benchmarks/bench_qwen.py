@@ -149,9 +149,7 @@ def main() -> None:
         rows = rows_of(dataset)
         batch = collate([samples.make(row, answered=True) for row in rows[:4]])
         ours, plain = train_steps(model, batch, options.rounds)
-        print(
-            f"train step: {ours * 1e3:.0f} ms, plain transformers + peft {plain * 1e3:.0f} ms: {plain / ours:.2f} x"
-        )
+        print(f"train step: {ours * 1e3:.0f} ms, plain {plain * 1e3:.0f} ms: {plain / ours:.2f} x")
         together, alone = answers(model, processor, collate, samples, rows)
         print(f"8 answers: {together:.2f} s in a batch, {alone:.2f} s one by one: {alone / together:.2f} x")
         tokenizer = large_tokenizer(processor.tokenizer)

@@ -92,6 +92,7 @@ _SAFETENSORS = struct.pack("<Q", 60) + b'{"w":{"dtype":"F32","shape":[1],"data_o
         ("eval/log2.txt", b"ssh ada@gpu-17.example.org", "host ada@gpu-17"),
         ("eval/key.txt", b"-----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_content_decides_and_not_the_name(
     folders: Folders, tmp_path: Path, name: str, data: bytes, told: str
