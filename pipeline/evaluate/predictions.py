@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.evaluate.answerer import Reply
 from pipeline.evaluate.rows import EvalRows
 from pipeline.metrics.answers import Options, parse_answer
+
+#: A row that ends so takes back an earlier one of its id: the question is to be asked again.
+WITHDRAWN = "withdrawn"
 
 PARTIAL_FILE, FINAL_FILE = "predictions.partial.jsonl", "predictions.jsonl"
 
@@ -46,6 +50,10 @@ class Scribe:
         """The row of a question that could not be answered: wrong everywhere, and it says why."""
         told = {"type": type(error).__name__, "message": str(error)[:400]}
         return self._record(row, "") | {"truncated": False, "finish": "error", "error": told}
+
+    def withdrawn(self, name: str) -> dict[str, Any]:
+        """A row that takes back the one of the question `name`."""
+        return {"id": name, "identity": self._identity, "finish": WITHDRAWN}
 
     def _record(self, row: Mapping[str, Any], text: str) -> dict[str, Any]:
         answer = parse_answer(text)
@@ -99,22 +107,35 @@ class PartialFile:
         os.close(self._fd)
 
 
-def read_partial(path: Path, identity: str) -> Iterator[dict[str, Any]]:
-    """Whole rows of one identity; torn lines and rows of another model, prompt or dataset are passed over."""
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        return
-    with stream:
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = msgspec.json.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if isinstance(row, dict) and row.get("identity") == identity and isinstance(row.get("id"), str):
-                yield row
+class Partial(Struct, frozen=True):
+    """What a shard's partial file holds.
+
+    Attributes:
+        rows: by id, in the order they came; those of one model, prompt and dataset.
+        foreign: whole rows of others, which are passed over.
+    """
+
+    rows: Mapping[str, dict[str, Any]]
+    foreign: int
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of questions that could not be answered."""
+        return [name for name, row in self.rows.items() if row.get("finish") == "error"]
+
+
+def read_partial(path: Path, identity: str) -> Partial:
+    """Whole rows of one identity; torn lines are passed over, and a withdrawn row does not count."""
+    rows: dict[str, dict[str, Any]] = {}
+    foreign = 0
+    for row in _rows(path.read_bytes() if path.exists() else b""):
+        if row.get("identity") != identity:
+            foreign += 1
+            continue
+        rows.pop(row["id"], None)
+        if row.get("finish") != WITHDRAWN:
+            rows[row["id"]] = row
+    return Partial(rows, foreign)
 
 
 class Answered:
@@ -125,30 +146,34 @@ class Answered:
         identity: rows of another one do not count.
     """
 
-    def __init__(self, files: list[Path], identity: str) -> None:
-        self._files = dict.fromkeys(files, 0)
+    def __init__(self, files: Sequence[Path], identity: str) -> None:
+        self._offsets = dict.fromkeys(files, 0)
+        self._ids: dict[Path, set[str]] = {path: set() for path in files}
         self._identity = identity
-        self.ids: set[str] = set()
 
     def refresh(self) -> set[str]:
         """All ids answered by now."""
-        for path, offset in self._files.items():
+        for path, offset in self._offsets.items():
             try:
                 with path.open("rb") as stream:
                     stream.seek(offset)
                     data = stream.read()
             except FileNotFoundError:
                 continue
-            whole = data.rfind(b"\n") + 1
-            self._files[path] = offset + whole
-            for line in data[:whole].splitlines():
-                self._take(line)
-        return self.ids
+            self._offsets[path] = offset + data.rfind(b"\n") + 1
+            for row in _rows(data):
+                if row.get("identity") == self._identity:
+                    change = set.discard if row.get("finish") == WITHDRAWN else set.add
+                    change(self._ids[path], row["id"])
+        return set().union(*self._ids.values())
 
-    def _take(self, line: bytes) -> None:
+
+def _rows(data: bytes) -> Iterator[dict[str, Any]]:
+    """The rows in whole lines; what follows the last newline is not written to its end yet, or never was."""
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
         try:
             row = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return
-        if isinstance(row, dict) and row.get("identity") == self._identity and isinstance(row.get("id"), str):
-            self.ids.add(row["id"])
+            continue
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            yield row

@@ -14,7 +14,7 @@ from pipeline.engine.errors import NoPermissionError, UnreachableError
 from pipeline.engine.log import Emit
 from pipeline.evaluate.answerer import Answerer, Question, Reply
 from pipeline.evaluate.leases import RowLeases
-from pipeline.evaluate.predictions import PARTIAL_FILE, Answered, PartialFile, Scribe, read_partial
+from pipeline.evaluate.predictions import PARTIAL_FILE, Answered, Partial, PartialFile, Scribe, read_partial
 from pipeline.evaluate.rows import EvalRows
 from pipeline.metrics.answers import is_valid
 
@@ -90,7 +90,7 @@ class Shard:
         self._identity, self._root = identity, root
         self._batch_size, self._attempts = batch_size, attempts
         self._emit, self._check_cancelled = emit, check_cancelled
-        self._answered = Answered(list(places.partials), identity)
+        self._answered = Answered(places.partials, identity)
         self._own = sum(1 for position in range(len(rows.rows)) if position % self._n == self._k)
         labels = Counter(row["answer_json"]["action"] for row in rows.rows)
         self._baseline = max(labels.values()) / len(rows.rows)
@@ -99,8 +99,24 @@ class Shard:
 
     def run(self) -> list[dict[str, Any]]:
         """Answer; returns all rows of this shard's partial file, earlier attempts' too."""
-        mine = list(read_partial(self._places.work / PARTIAL_FILE, self._identity))
-        self._done = len(mine)
+        partial = self._places.work / PARTIAL_FILE
+        with RowLeases(self._places.leases) as leases, PartialFile(partial) as file:
+            self._begin(read_partial(partial, self._identity), file)
+            while batch := leases.take(self._open(), self._batch_size):
+                try:
+                    self._check_cancelled()
+                    self._work(self._still_open(batch), file)
+                finally:
+                    leases.free(batch)
+        rows = list(read_partial(partial, self._identity).rows.values())
+        self._emit("eval_complete", num_eval_samples=len(rows), **self._quality())
+        return rows
+
+    def _begin(self, found: Partial, file: PartialFile) -> None:
+        """Take up what earlier attempts left; questions that failed then are asked again."""
+        for name in found.failed:
+            file.add(self._scribe.withdrawn(name))
+        self._done = len(found.rows) - len(found.failed)
         self._emit(
             "eval_start",
             eval_split=self._rows.split,
@@ -108,19 +124,11 @@ class Shard:
             sample_stride=self._n,
             num_eval_samples=self._own,
             completed_before_start=self._done,
+            failed_before_start=len(found.failed),
+            rows_of_other_models=found.foreign,
             resume=self._done > 0,
             identity=self._identity,
         )
-        with RowLeases(self._places.leases) as leases, PartialFile(self._places.work / PARTIAL_FILE) as file:
-            while batch := leases.take(self._open(), self._batch_size):
-                try:
-                    self._check_cancelled()
-                    self._work(self._still_open(batch), file)
-                finally:
-                    leases.free(batch)
-        rows = list(read_partial(self._places.work / PARTIAL_FILE, self._identity))
-        self._emit("eval_complete", num_eval_samples=len(rows), **self._quality())
-        return rows
 
     def _open(self) -> Iterator[int]:
         """Rows without an answer: first this shard's, then the others'."""

@@ -91,9 +91,11 @@ class Evaluation:
         os.kill(record.pid, signal.SIGKILL)
 
     def ended(self) -> str:
-        """How the conductor ended."""
+        """How the conductor ended; its supervisor is gone too."""
         last = wait_for(self.run.conductor.list_attempts, "a conductor")[-1]
-        return wait_for(lambda: read_exit(last), "the conductor's end").outcome
+        record = wait_for(lambda: read_exit(last), "the conductor's end")
+        wait_for(lambda: read_run(self.run, REGISTRY).conductor is None, "the supervisor's end")
+        return record.outcome
 
     def metrics(self) -> dict[str, Any]:
         return json.loads((self.run.stage("merge").out / "metrics.json").read_text())

@@ -97,6 +97,42 @@ def test_a_bad_sample_is_a_row_with_its_reason_and_not_the_end(root: Path, tmp_p
     assert told.of("sample_error")[0]["sample_id"] == "test:5"
 
 
+def test_questions_that_failed_are_asked_again_by_the_next_attempt(root: Path, tmp_path: Path) -> None:
+    calls = iter(range(100))
+
+    def stop() -> None:
+        if next(calls) == 3:
+            raise CancelledByOperatorError("stopped")
+
+    broken = Rule(broken=("test:3", "test:7"))
+    with pytest.raises(CancelledByOperatorError):
+        shard_of(root, tmp_path / "w", 0, 2, broken, Told(), check_cancelled=stop).run()
+    other = Rule()
+    shard_of(root, tmp_path / "w", 1, 2, other, Told()).run()
+    assert "test:3" not in other.asked, "while its shard lives, an error is an answer"
+    rule, told = Rule(), Told()
+    rows = shard_of(root, tmp_path / "w", 0, 2, rule, told).run()
+    assert told.of("eval_start")[0]["failed_before_start"] == 2
+    assert rule.asked == ["test:3", "test:7"]
+    assert not any(row["finish"] == "error" for row in rows)
+    merged = merge_shards(publish(tmp_path / "w", tmp_path / "o", 2), read_eval_rows(root / "dataset.jsonl"))
+    assert merged.missing == ()
+
+
+def test_a_withdrawn_row_does_not_hide_another_shards_answer(tmp_path: Path) -> None:
+    files = [tmp_path / "answers.jsonl", tmp_path / "withdraws.jsonl"]
+    failed = {"id": "r", "identity": "x", "finish": "error"}
+    with PartialFile(files[0]) as answers, PartialFile(files[1]) as withdraws:
+        seen = Answered(files, "x")
+        withdraws.add(failed)
+        assert seen.refresh() == {"r"}
+        withdraws.add(failed | {"finish": "withdrawn"})
+        assert seen.refresh() == set()
+        answers.add(failed | {"finish": "stop"})
+        assert seen.refresh() == {"r"}
+    assert Answered(files, "x").refresh() == {"r"}, "whichever file is read first"
+
+
 def test_a_cancelled_shard_keeps_what_it_has_and_goes_on(root: Path, tmp_path: Path) -> None:
     calls = iter(range(100))
 
@@ -116,10 +152,11 @@ def test_a_cancelled_shard_keeps_what_it_has_and_goes_on(root: Path, tmp_path: P
 
 def test_answers_of_another_model_are_not_taken_over(root: Path, tmp_path: Path) -> None:
     shard_of(root, tmp_path / "w", 0, 1, Rule(), Told()).run()
-    other = Rule()
+    other, told = Rule(), Told()
     other.identity = {"adapter": "another", "prompt": "p"}
-    rows = shard_of(root, tmp_path / "w", 0, 1, other, Told()).run()
+    rows = shard_of(root, tmp_path / "w", 0, 1, other, told).run()
     assert len(other.asked) == 24
+    assert told.of("eval_start")[0]["rows_of_other_models"] == 24
     assert len({row["identity"] for row in rows}) == 1
 
 
@@ -157,12 +194,12 @@ def test_a_partial_file_torn_anywhere_loses_at_most_its_last_row(
     kept = data[: max(0, len(data) - cut)]
     path.write_bytes(kept + extra.replace(b"\n", b" "))
     whole = kept.count(b"\n")
-    ids = [row["id"] for row in read_partial(path, "x")]
+    ids = list(read_partial(path, "x").rows)
     assert ids[:whole] == [f"r{index}" for index in range(whole)]
     assert len(ids) <= whole + 1
     with PartialFile(path) as file:
         file.add({"id": "new", "identity": "x"})
-    assert [row["id"] for row in read_partial(path, "x")][-1] == "new"
+    assert list(read_partial(path, "x").rows)[-1] == "new"
     assert "new" in Answered([path], "x").refresh()
 
 
