@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, bool, str]] = {
     "relay": ("console.cli.relay", True, "Plan, run, steer, prove and repair a relay."),
     "registry": ("console.cli.registry", True, "Contracts of model branches: list, check, begin one."),
     "metrics": ("console.cli.metrics", True, "Recompute metrics from stored predictions."),
+    "compare": ("console.cli.compare", False, "Compare two evaluations of the same questions."),
     "package": ("console.cli.package", True, "Look whether a directory may be public."),
     "config": ("console.cli.config", True, "Show, validate and describe the configuration."),
     "doctor": ("console.cli.doctor", False, "Check this machine: terminal, disks, GPUs, tools, sessions."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pipeline.metrics.answers import Options, is_valid
@@ -41,7 +41,17 @@ def intervals(
     episodes: dict[str, list[Judged]] = {}
     for one in judged:
         episodes.setdefault(one.row.episode_id, []).append(one)
-    fields = has_fields(judged)
+    measure = measure_of(options, fields=has_fields(judged))
+    return bootstrap([tally(rows) for rows in episodes.values()], measure, resamples=resamples)
+
+
+def measure_of(options: Options, *, fields: bool) -> Callable[[Sequence[Tally]], dict[str, float | None]]:
+    """The headline metrics as a function of episodes.
+
+    Args:
+        options: the dataset's action list.
+        fields: whether the rows bring their true fields.
+    """
     listed = frozenset(options.labels)
 
     def measure(units: Sequence[Tally]) -> dict[str, float | None]:
@@ -56,7 +66,7 @@ def intervals(
             found["object_micro_f1"] = pooled(unit.objects for unit in units).f1
         return found
 
-    return bootstrap([tally(rows) for rows in episodes.values()], measure, resamples=resamples)
+    return measure
 
 
 def tally(rows: Sequence[Judged]) -> Tally:
