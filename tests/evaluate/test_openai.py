@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import Served, completion, serving
 
+from pipeline.engine.context import loose_context
 from pipeline.engine.errors import (
     ConfigError,
     NoPermissionError,
@@ -28,7 +29,7 @@ from pipeline.evaluate.chat import UnusableReplyError, chat_body, read_completio
 from pipeline.evaluate.openai_backend import ServedAnswerer, open_answerer
 from pipeline.evaluate.rows import read_eval_rows
 from pipeline.evaluate.server import UnansweredError
-from pipeline.stages.eval import Params
+from pipeline.stages.eval import Params, run
 
 Told = list[tuple[str, dict[str, Any]]]
 Open = Callable[..., ServedAnswerer]
@@ -192,6 +193,30 @@ def test_an_attempt_whose_server_dies_fails_and_goes_on_when_it_is_back(
     assert len(rows) == 24
     assert not any(row["finish"] == "error" for row in rows)
     assert len(served.chats) - before == 16, "the eight rows that were answered are not asked again"
+
+
+def test_the_stage_asks_the_server_and_publishes_its_rows(
+    served: Served, root: Path, tmp_path: Path, opened: Open
+) -> None:
+    served.answer = right
+    params = Params(backend="openai", server=served.address, limit=8, labels="free")
+    context = loose_context(tmp_path / "w", params, upstreams={"export": root, "train": tmp_path})
+    run(context)
+    rows = [json.loads(line) for line in (context.out / "predictions.jsonl").open()]
+    assert len(rows) == len(served.chats) == 8
+    assert all(row["prompt_tokens"] == 40 and row["finish"] == "stop" for row in rows)
+    shard = json.loads((context.out / "shard.json").read_text())
+    assert shard["identity"] == rows[0]["identity"]
+    assert shard["identity_parts"]["sensors"] == "not shown"
+    assert [check.ok for check in context.checks] == [True]
+
+
+@pytest.mark.parametrize("backend", ["vllm", "pipeline.nowhere:open", "json:nothing"])
+def test_a_backend_that_does_not_exist_is_said(root: Path, tmp_path: Path, backend: str) -> None:
+    upstreams = {"export": root, "train": tmp_path}
+    context = loose_context(tmp_path / "w", Params(backend=backend), upstreams=upstreams)
+    with pytest.raises(UsageError, match="no backend"):
+        run(context)
 
 
 class Quiet:
