@@ -307,6 +307,15 @@ def test_a_request_the_server_refuses_is_that_questions_error(
     assert len(served.chats) == 1, "the same request would be refused again"
 
 
+def test_a_redirection_is_not_followed_with_the_token(served: Served, root: Path, opened: Open) -> None:
+    with serving() as elsewhere:
+        served.headers = {"Location": f"{elsewhere.address}/chat/completions"}
+        served.answer = lambda body, number: (307, b"")
+        (reply,) = opened(server_model="thinker").answer(questions(root))
+        assert isinstance(reply, UnusableReplyError)
+        assert elsewhere.requests == []
+
+
 def test_the_token_goes_to_the_server_and_nowhere_else(
     served: Served, root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,40 +257,6 @@ def test_metrics_are_computed_from_rows_and_say_what_they_cover(root: Path, tmp_
     assert stored["accuracy"] == metrics["accuracy"]
 
 
-def test_merging_a_published_run_gives_its_published_numbers(published: Path, tmp_path: Path) -> None:
-    folder = published / "omni" / "q4_json_v4_eval"
-    if not (folder / "predictions.jsonl").exists():
-        pytest.skip(f"{folder} has no predictions.jsonl")
-    stored = json.loads((folder / "metrics.json").read_text())
-    rows = [json.loads(line) for line in (folder / "predictions.jsonl").open()]
-    (tmp_path / "dataset.jsonl").write_text(
-        "".join(
-            json.dumps(
-                {key: row[key] for key in ("id", "split", "episode_id", "center_window")}
-                | {"answer_json": row["true_json"]}
-            )
-            + "\n"
-            for row in rows
-        )
-    )
-    halves = [rows_file(tmp_path / name, rows[k::2]) for k, name in enumerate(("a", "b"))]
-    asked = read_eval_rows(tmp_path / "dataset.jsonl")
-    options = read_dataset_facts(published / "omni" / "dataset_manifest.json")
-    metrics = publish_merged(
-        merge_shards(halves, asked),
-        tmp_path,
-        facts=options,
-        asked=asked,
-        run_id="again",
-        shard_dirs=["a", "b"],
-        resamples=0,
-        full_matrix=True,
-        extra={},
-    )
-    for name in ("accuracy", "macro_f1", "json_validity_rate", "object_micro_f1", "contact_accuracy"):
-        assert metrics[name] == stored[name], name
-
-
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
