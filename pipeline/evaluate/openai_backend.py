@@ -21,14 +21,11 @@ from pipeline.engine.log import Emit
 from pipeline.evaluate.answerer import Question, Reply
 from pipeline.evaluate.chat import UnusableReplyError, chat_body, read_completion
 from pipeline.evaluate.rows import EvalRows
-from pipeline.evaluate.schema import Vocabulary, answer_schema, longest_answer
+from pipeline.evaluate.schema import UNCONSTRAINED_TOKENS, Vocabulary, answer_schema, longest_answer
 from pipeline.evaluate.server import Card, Server, UnansweredError
 
 #: Where the wording of prompts is decided; a name, because evaluation knows no model.
 PROMPT_MODULE = "pipeline.qwen.prompt"
-
-#: Tokens of an unconstrained answer when nothing else is said, as the original's.
-UNCONSTRAINED_TOKENS = 512
 
 #: Questions in a row without an answer after which the server, and not a question, is what fails.
 GIVE_UP = 8

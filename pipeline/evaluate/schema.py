@@ -17,6 +17,9 @@ from pipeline.data.windows import UNKNOWN
 #: Longest free label, characters, and the largest frame number.
 LONGEST_LABEL, LARGEST_FRAME = 120, 999_999
 
+#: Tokens of an answer that is held to no schema, when nothing else is said; as the original's.
+UNCONSTRAINED_TOKENS = 512
+
 _YES_NO = ("no", "yes", UNKNOWN)
 
 

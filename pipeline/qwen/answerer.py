@@ -16,7 +16,7 @@ from pipeline.engine.log import Emit
 from pipeline.evaluate.answerer import Question, Reply
 from pipeline.evaluate.constrain import Grammar
 from pipeline.evaluate.rows import EvalRows
-from pipeline.evaluate.schema import Vocabulary, answer_schema, longest_answer
+from pipeline.evaluate.schema import UNCONSTRAINED_TOKENS, Vocabulary, answer_schema, longest_answer
 from pipeline.qwen.adapter import BRIDGE, adapter_hash, load_adapter, read_bridge
 from pipeline.qwen.collate import Collator, Limits, Sample
 from pipeline.qwen.model import base_facts, load_thinker
@@ -24,9 +24,6 @@ from pipeline.qwen.processor import load_processor
 from pipeline.qwen.prompt import prompt_hash
 from pipeline.qwen.reply import generate
 from pipeline.qwen.samples import Samples
-
-#: Tokens of an unconstrained answer when nothing else is said, as the original's.
-UNCONSTRAINED_TOKENS = 512
 
 
 class ThinkerAnswerer:
