@@ -203,6 +203,9 @@ _STAGES = (
 #: From a dataset to a public package.
 _QWEN = ("train", "checkpoint_gate", "eval_smoke", "eval", "merge", "validate", "report", "package")
 
+#: `eval_smoke` is `eval` with few rows.
+_SMOKE = {"eval_smoke": {"limit": 8}}
+
 _RECIPES = (
     Recipe(
         name="relay",
@@ -244,6 +247,7 @@ _RECIPES = (
             "index",
             *_QWEN,
         ),
+        params=_SMOKE,
     ),
     Recipe(
         name="qwen3_omni_here",
@@ -259,6 +263,7 @@ _RECIPES = (
             "index",
             *_QWEN,
         ),
+        params=_SMOKE,
     ),
     Recipe(
         name="index_dataset",
@@ -317,7 +322,7 @@ _RECIPES = (
                 "max_pixels": 9216,
                 "generate_every": 100,
             },
-            "eval_smoke": {"limit": 8},
+            **_SMOKE,
             "eval": {"batch_size": 4},
             # Sixteen episodes of two tasks each cannot be balanced as 128 can.
             "audit": {"max_share": 1.0, "max_divergence": 1.0, "max_unknown_share": 1.0},

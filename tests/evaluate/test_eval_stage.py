@@ -22,6 +22,7 @@ from pipeline.engine.runs import create_run
 from pipeline.engine.state import StageState
 from pipeline.engine.status import read_run
 from pipeline.evaluate.predictions import PARTIAL_FILE
+from pipeline.stages.table import REGISTRY as INSTALLED
 
 EVERY = [f"test:{index}" for index in range(3, 27)]
 
@@ -165,3 +166,9 @@ def test_rows_without_answers_count_as_wrong_where_they_are_allowed(workspace: W
     assert evaluation.ended() == "done"
     assert evaluation.metrics()["error_rows"] == ["test:9"]
     assert evaluation.metrics()["accuracy"] == 23 / 24
+
+
+def test_a_smoke_test_is_few_rows_in_every_recipe() -> None:
+    recipes = [recipe for recipe in INSTALLED.recipes.values() if "eval_smoke" in recipe.stages]
+    assert recipes
+    assert {recipe.params["eval_smoke"]["limit"] for recipe in recipes} == {8}
