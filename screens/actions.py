@@ -112,6 +112,7 @@ def _retry(target: Target) -> Argv:
 
 _STAGES = ("overview",)
 _RELAY = ("relay", "transfer")
+_LEARN = ("train", "eval", "gates")
 #: Screens with room in the footer for the way to the others.
 _PLACES = ("overview", "runs", "log")
 
@@ -131,6 +132,30 @@ ACTIONS: tuple[Action, ...] = (
         "Every chunk of the selection, files, connections",
         lambda t: ("xops", "relay", "status", t.run_id, "--json"),
         screens=_RELAY,
+    ),
+    Action(
+        "train",
+        "4",
+        "Train",
+        "Curves of the training, its last step, what it answers and uses",
+        lambda t: ("xops", "stage", "show", t.run_id, "train"),
+        screens=_LEARN,
+    ),
+    Action(
+        "eval",
+        "5",
+        "Eval",
+        "A lane per shard, live quality beside what no look would score",
+        lambda t: ("xops", "stage", "show", t.run_id, "eval"),
+        screens=_LEARN,
+    ),
+    Action(
+        "gates",
+        "6",
+        "Gates",
+        "Every gate with its checks, evidence and decisions",
+        lambda t: ("xops", "gate", "show", t.run_id, t.name),
+        screens=_LEARN,
     ),
     Action(
         "runs",
@@ -171,7 +196,7 @@ ACTIONS: tuple[Action, ...] = (
         "Waive or sign the gate of the selected stage, with a reason",
         _decide,
         acts=True,
-        screens=_STAGES,
+        screens=(*_STAGES, "gates"),
     ),
     Action(
         "invalidate",

@@ -18,14 +18,17 @@ from screens.base import ConsoleApp
 from screens.command import CommandDialog, commands
 from screens.deeds import Hands
 from screens.dialogs import ActDialog, LeaveDialog, ReadDialog, error_lines, plan_lines
+from screens.evals import EvalScreen
 from screens.feed import Feed, Picture, WorkspaceFeed
 from screens.frame import Frame
+from screens.gates import GatesScreen
 from screens.help import help_lines
 from screens.logs import LogScreen
 from screens.overview import OverviewScreen, detail_lines
 from screens.relay import RelayScreen
 from screens.runs import RunsScreen
 from screens.terminal.display import Capabilities
+from screens.train import TrainScreen
 from screens.transfer import TransferScreen
 from screens.widgets.lines import Piece
 
@@ -84,7 +87,16 @@ class Console(ConsoleApp):
 
     @staticmethod
     def _made_screens() -> tuple[Frame, ...]:
-        return OverviewScreen(), RelayScreen(), TransferScreen(), RunsScreen(), LogScreen()
+        return (
+            OverviewScreen(),
+            RelayScreen(),
+            TransferScreen(),
+            TrainScreen(),
+            EvalScreen(),
+            GatesScreen(),
+            RunsScreen(),
+            LogScreen(),
+        )
 
     @property
     def target(self) -> Target:
@@ -112,8 +124,9 @@ class Console(ConsoleApp):
 
     def on_mount(self) -> None:
         """Start to look."""
-        for name in ("relay", "transfer", "runs", "log"):
-            self.install_screen(self._screens[name], name)
+        for name, screen in self._screens.items():
+            if name != "overview":
+                self.install_screen(screen, name)
         self.feed.start()
         self.set_interval(self._frame_s, self._frame)
         self.call_after_refresh(self._frame)
@@ -163,6 +176,18 @@ class Console(ConsoleApp):
     def do_transfer(self) -> None:
         """Show the chunks."""
         self._go("transfer")
+
+    def do_train(self) -> None:
+        """Show the training."""
+        self._go("train")
+
+    def do_eval(self) -> None:
+        """Show the evaluation."""
+        self._go("eval")
+
+    def do_gates(self) -> None:
+        """Show the gates."""
+        self._go("gates")
 
     def do_runs(self) -> None:
         """Show the Runs."""

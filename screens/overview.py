@@ -36,7 +36,8 @@ def _state(state: StageState, glyphs: Glyphs) -> Shown:
     return f"{mark.glyph} {mark.letter} {state}", mark.tone
 
 
-def _gate(verdict: Verdict | None, glyphs: Glyphs) -> Shown:
+def shown_gate(verdict: Verdict | None, glyphs: Glyphs) -> Shown:
+    """A verdict as a cell: glyph, letter and word."""
     if verdict is None:
         return "-", "muted"
     mark = glyphs.verdict(verdict)
@@ -72,7 +73,7 @@ def _eta(value: tuple[float | None, float | None, float | None], _glyphs: Glyphs
 COLUMNS = (
     Column("stage", "Stage", 10, grows=True),
     Column("state", "State", 14, show=_state),
-    Column("gate", "Gate", 11, show=_gate),
+    Column("gate", "Gate", 11, show=shown_gate),
     Column("progress", "Progress", _BAR + 5, show=_progress),
     Column("eta", "ETA", 13, show=_eta, priority=1),
     Column("age", "Age", 6, right=True, show=_age),

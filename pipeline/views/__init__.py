@@ -1,0 +1,1 @@
+"""What the logs of stages add up to, for screens: pure folds of events, light to import."""
