@@ -239,9 +239,11 @@ def _start(params: dict[str, dict[str, Any]], *, wait: bool, json: bool) -> None
 
 def _standing(run: Any) -> dict[str, Any]:
     """What the relay's log says."""
+    from pipeline.engine.runs import load_request
     from pipeline.transfer.relay.standing import standing
 
-    return standing(run.stage("relay").progress)
+    stages = [name for name in ("relay", "transfer") if name in load_request(run).stages]
+    return standing(run.stage(stages[0] if stages else "relay").progress)
 
 
 def _sides(text: str) -> tuple[str, ...]:

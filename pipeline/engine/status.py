@@ -155,12 +155,13 @@ class _Reader:
     def _fill(
         self, status: StageStatus, spec: StageSpec, paths: StagePaths, question: Question
     ) -> StageStatus:
-        origin, taken_from, gone = self._origin(paths)
-        outputs = read_digest(origin.outputs)
-        stale = gone or (_stale(origin, question) if outputs else ())
+        # Life before outputs: one that ends in between has published by then, and is not taken for lost.
         attempts = paths.list_attempts()
         life = _Life.of(paths, attempts)
         history = tuple(_attempt_info(attempt) for attempt in attempts)
+        origin, taken_from, gone = self._origin(paths)
+        outputs = read_digest(origin.outputs)
+        stale = gone or (_stale(origin, question) if outputs else ())
         # An attempt whose outputs were set aside is history: it says nothing about what to do now.
         counts = bool(attempts) and not attempts[-1].superseded.exists()
         quiet_s = _quiet(paths, history) if life.held else 0.0

@@ -141,7 +141,9 @@ class Selection(Struct, frozen=True, kw_only=True):
         for episode in self.episodes:
             if episode.path == path:
                 return episode
-        raise NotFoundError(f"episode {path!r} is not in the selection", hint=f"xops relay explain {path!r}")
+        raise NotFoundError(
+            f"episode {path!r} is not in the selection", hint=f"xops relay explain --selection FILE {path!r}"
+        )
 
     def split_hash(self) -> str:
         """Twelve hex digits that change exactly when the split of some episode changes."""
@@ -164,7 +166,10 @@ def read_selection(path: Path) -> Selection:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise NotFoundError(f"{path} does not exist", hint="xops run start --until select") from None
+        raise NotFoundError(
+            f"{path} does not exist",
+            hint="make one: xops run new relay, then xops run start last --until select",
+        ) from None
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from None
     return decode_selection(data, str(path))

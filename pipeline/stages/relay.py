@@ -11,6 +11,7 @@ where the destination is this machine, the artefact `data_root`.
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ from pipeline.transfer.relay.options import RelayOptions
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from pipeline.engine.log import Emit
     from pipeline.hub.gates import Staged
     from pipeline.hub.relay_plan import RelayPlan
     from pipeline.hub.selection import Selection
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from pipeline.transfer.sender import Sender
 
 GIB = 1 << 30
+
+#: Seconds between two signs of life while what lies on the destination is read.
+_TELL_S = 5.0
 
 T = TypeVar("T")
 
@@ -194,7 +199,7 @@ async def _proved(context: StageContext, batches: Sequence[Batch], sender: Sende
     from pipeline.transfer.verify import verify
 
     files = _outgoing(batches)
-    differences, hashes = await verify(sender, files, emit=_quiet, trust=True)
+    differences, hashes = await verify(sender, files, emit=_now_and_then(context.emit), trust=True)
     wrong = {difference.path for difference in differences}
     found = {file.path for file in files if file.path in hashes and file.path not in wrong}
     if found:
@@ -250,5 +255,20 @@ def _described(
     }
 
 
-def _quiet(event: str, **fields: Any) -> None:
-    """An `Emit` for looks whose outcome is told in one event."""
+def _now_and_then(emit: Emit) -> Emit:
+    """An `Emit` for a long look whose outcome is told in one event: it only says that it goes on."""
+    last = time.monotonic()
+
+    def told(event: str, **fields: Any) -> None:
+        nonlocal last
+        if event == "verify_file" and time.monotonic() - last > _TELL_S:
+            last = time.monotonic()
+            emit(
+                "phase",
+                phase="look at the destination",
+                done=fields["done"],
+                total=fields["total"],
+                unit="files",
+            )
+
+    return told

@@ -9,6 +9,7 @@ Publishes `staged.json`, and the artefact `data_root` where the destination is t
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +67,27 @@ def _found(source: Path) -> tuple[list[Outgoing], list[tuple[str, str]]]:
     from pipeline.transfer.outgoing import Outgoing
     from pipeline.transfer.remote import check_path
 
-    files, refused = [], []
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source).as_posix()
-        if path.is_symlink():
-            refused.append((name, "a symbolic link"))
-        elif path.is_file():
-            try:
-                files.append(Outgoing(check_path(name), path.stat().st_size))
-            except RefusedPathError as error:
-                refused.append((name, str(error)))
-    return files, refused
+    files: list[Outgoing] = []
+    refused: list[tuple[str, str]] = []
+
+    def unreadable(error: OSError) -> None:
+        name = Path(error.filename).relative_to(source).as_posix()
+        refused.append((name, f"its folder cannot be read: {error.strerror}"))
+
+    for folder, folders, names in os.walk(source, onerror=unreadable):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for path in (Path(folder, name) for name in [*names, *links]):
+            name = path.relative_to(source).as_posix()
+            if path.is_symlink():
+                refused.append((name, "a symbolic link"))
+            elif not path.is_file():
+                refused.append((name, "no plain file"))
+            else:
+                try:
+                    files.append(Outgoing(check_path(name), path.stat().st_size))
+                except RefusedPathError as error:
+                    refused.append((name, str(error)))
+    return sorted(files, key=lambda file: file.path), sorted(refused)
 
 
 async def _send(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine.config import HostConfig, WorkspaceConfig
-from pipeline.engine.errors import UnreachableError, UsageError
+from pipeline.engine.errors import CancelledByOperatorError, UnreachableError, UsageError
 from pipeline.engine.log import Emit
 from pipeline.hub.keys import DEFAULT_KEY
 from pipeline.hub.remote_facts import parse_address
@@ -19,6 +20,9 @@ from pipeline.transfer.relay.options import Link
 from pipeline.transfer.rsync import rsync_send
 from pipeline.transfer.sender import Cancel, Sender
 from pipeline.transfer.ssh import SshTarget
+
+#: How often a wait looks whether the operator asks to stop.
+_LOOK_S = 0.2
 
 MIB = 1 << 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
@@ -131,11 +135,19 @@ class RsyncSend:
             except (UnreachableError, DestinationFullError) as error:
                 kind = "disk full" if isinstance(error, DestinationFullError) else "unreachable"
                 self._emit("paused", side="transfer", kind=kind, reason=str(error))
-                await asyncio.sleep(wait)
+                await self._wait(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 self._emit("continued", side="transfer")
             else:
                 return
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, unless the operator asks to stop meanwhile."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            if self._cancel.is_set():
+                raise CancelledByOperatorError("transfer stopped as asked", hint="what arrived is kept")
+            await asyncio.sleep(min(_LOOK_S, seconds))
 
 
 def send_of(destination: Destination, sender: Sender, emit: Emit, cancel: Cancel) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from lab import Lab, wait_for
 
+from pipeline.engine import status
 from pipeline.engine.operations import cancel, start
-from pipeline.engine.paths import RunPaths
+from pipeline.engine.paths import AttemptPaths, RunPaths, StagePaths
 from pipeline.engine.state import StageState
 
 
@@ -62,3 +64,21 @@ def test_a_stage_that_declares_no_retries_gets_none(lab: Lab) -> None:
     assert lab.ended(run.conductor).outcome == "failed"
     assert retries(lab, run) == []
     assert len(run.stage("b").list_attempts()) == 1
+
+
+def test_a_stage_that_ends_while_it_is_looked_at_is_not_lost(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.new(a={"pause_at": 2})
+    lab.start(run, "a")
+    lab.paused(run.stage("a"))
+    look = status._Life.of
+
+    def slow_look(paths: StagePaths, attempts: list[AttemptPaths]) -> status._Life:
+        if paths == run.stage("a"):
+            lab.release(paths)
+            lab.ended(paths)
+        return look(paths, attempts)
+
+    monkeypatch.setattr(status._Life, "of", slow_look)
+    assert lab.state(run, "a") is StageState.SUCCEEDED

@@ -90,6 +90,7 @@ class Evaluation:
         record = read_process(self.shards[k].list_attempts()[-1])
         assert record is not None
         os.kill(record.pid, signal.SIGKILL)
+        wait_for(lambda: not record.main.alive(), "its death; only then are its leases free")
 
     def ended(self) -> str:
         """How the conductor ended; its supervisor is gone too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,25 @@ def test_without_a_source_or_a_host_it_says_what_to_name(hosts: Hosts) -> None:
         hosts.run(source="/no/such/directory")
     with pytest.raises(UsageError, match="no training host"):
         hosts.run(transfer_host="")
+
+
+def test_what_cannot_be_sent_is_named_and_closes_the_gate(tmp_path: Path) -> None:
+    """A folder that cannot be read, a pipe and a link are no reason to say that everything arrived."""
+    from pipeline.stages.transfer import _found
+
+    source = tmp_path / "source"
+    (source / "shut").mkdir(parents=True)
+    (source / "a.bin").write_bytes(b"x")
+    os.mkfifo(source / "pipe")
+    (source / "link").symlink_to(source / "shut")
+    (source / "shut").chmod(0)
+    try:
+        files, refused = _found(source)
+    finally:
+        (source / "shut").chmod(0o755)
+    assert [file.path for file in files] == ["a.bin"]
+    reasons = dict(refused)
+    assert reasons["pipe"] == "no plain file"
+    assert reasons["link"] == "a symbolic link"
+    if os.geteuid() != 0:
+        assert "cannot be read" in reasons["shut"]
