@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, bool, str]] = {
     "registry": ("console.cli.registry", True, "Contracts of model branches: list, check, begin one."),
     "metrics": ("console.cli.metrics", True, "Recompute metrics from stored predictions."),
     "compare": ("console.cli.compare", False, "Compare two evaluations of the same questions."),
+    "analyze": ("console.cli.analyze", False, "Show where an evaluation goes wrong."),
     "package": ("console.cli.package", True, "Look whether a directory may be public."),
     "config": ("console.cli.config", True, "Show, validate and describe the configuration."),
     "doctor": ("console.cli.doctor", False, "Check this machine: terminal, disks, GPUs, tools, sessions."),

@@ -32,14 +32,14 @@ def compare(
     """Compare two evaluations: deltas with paired intervals, settings, flipped rows, slices."""
     from pipeline.compare.compare import compare as compared
 
-    found = compared(_side(a), _side(b), common=common, resamples=bootstrap)
+    found = compared(side(a), side(b), common=common, resamples=bootstrap)
     if json:
         emit_json(found)
     else:
         _show(found)
 
 
-def _side(name: str) -> Evidence:
+def side(name: str) -> Evidence:
     """A path where there is one of that name, else a run of the workspace."""
     from pipeline.compare.evidence import of_path, of_run
 
