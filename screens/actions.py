@@ -112,7 +112,6 @@ def _retry(target: Target) -> Argv:
 
 _STAGES = ("overview",)
 _RELAY = ("relay", "transfer")
-_LEARN = ("train", "eval", "gates")
 #: Screens with room in the footer for the way to the others.
 _PLACES = ("overview", "runs", "log")
 
@@ -139,7 +138,7 @@ ACTIONS: tuple[Action, ...] = (
         "Train",
         "Curves of the training, its last step, what it answers and uses",
         lambda t: ("xops", "stage", "show", t.run_id, "train"),
-        screens=_LEARN,
+        screens=("eval",),
     ),
     Action(
         "eval",
@@ -147,7 +146,7 @@ ACTIONS: tuple[Action, ...] = (
         "Eval",
         "A lane per shard, live quality beside what no look would score",
         lambda t: ("xops", "stage", "show", t.run_id, "eval"),
-        screens=_LEARN,
+        screens=("train", "gates", "compare"),
     ),
     Action(
         "gates",
@@ -155,7 +154,23 @@ ACTIONS: tuple[Action, ...] = (
         "Gates",
         "Every gate with its checks, evidence and decisions",
         lambda t: ("xops", "gate", "show", t.run_id, t.name),
-        screens=_LEARN,
+        screens=("train", "eval", "publish"),
+    ),
+    Action(
+        "compare",
+        "7",
+        "Compare",
+        "This run beside another one: deltas with intervals, baselines, settings, flips, slices",
+        lambda t: ("xops", "compare", "OTHER_RUN", t.run_id),
+        screens=("eval", "publish"),
+    ),
+    Action(
+        "publish",
+        "8",
+        "Publish",
+        "What of the run goes out, file by file, and what stays",
+        lambda t: ("xops", "package", "show", t.run_id),
+        screens=("gates", "compare"),
     ),
     Action(
         "runs",

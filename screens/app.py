@@ -16,6 +16,7 @@ from pipeline.engine.errors import XopsError
 from screens.actions import ACTIONS, BY_NAME, Target, command_line
 from screens.base import ConsoleApp
 from screens.command import CommandDialog, commands
+from screens.compare import CompareScreen
 from screens.deeds import Hands
 from screens.dialogs import ActDialog, LeaveDialog, ReadDialog, error_lines, plan_lines
 from screens.evals import EvalScreen
@@ -25,6 +26,7 @@ from screens.gates import GatesScreen
 from screens.help import help_lines
 from screens.logs import LogScreen
 from screens.overview import OverviewScreen, detail_lines
+from screens.publish import PublishScreen
 from screens.relay import RelayScreen
 from screens.runs import RunsScreen
 from screens.terminal.display import Capabilities
@@ -94,6 +96,8 @@ class Console(ConsoleApp):
             TrainScreen(),
             EvalScreen(),
             GatesScreen(),
+            CompareScreen(),
+            PublishScreen(),
             RunsScreen(),
             LogScreen(),
         )
@@ -188,6 +192,14 @@ class Console(ConsoleApp):
     def do_gates(self) -> None:
         """Show the gates."""
         self._go("gates")
+
+    def do_compare(self) -> None:
+        """Show this run beside another one."""
+        self._go("compare")
+
+    def do_publish(self) -> None:
+        """Show what goes out."""
+        self._go("publish")
 
     def do_runs(self) -> None:
         """Show the Runs."""

@@ -49,7 +49,9 @@ def test_help_lists_every_action() -> None:
     assert all(action.summary in told for action in ACTIONS)
 
 
-@pytest.mark.parametrize("screen", ["overview", "runs", "log", "relay", "transfer", "train", "eval", "gates"])
+@pytest.mark.parametrize(
+    "screen", ["overview", "runs", "log", "relay", "transfer", "train", "eval", "gates", "compare", "publish"]
+)
 def test_the_footer_fits_80_columns_and_says_that_runs_go_on(screen: str) -> None:
     line = "  ".join(f"{key} {label}" for key, label in footer(screen))
     assert cell_width(line) <= 80

@@ -13,6 +13,7 @@ from consoles import PLAIN, RICH, settle, shown
 
 from pipeline.engine.config import WorkspaceConfig
 from pipeline.engine.gates import Check, GateRecord, publish_gate
+from pipeline.engine.outputs import publish_outputs
 from pipeline.engine.paths import RunPaths, StagePaths, WorkspacePaths
 from pipeline.engine.registry import load_registry
 from pipeline.engine.runs import create_run
@@ -231,3 +232,95 @@ def test_folds_take_anything() -> None:
             {"timestamp": "yesterday", "event": "phase"},
         ):
             fold.feed(dict(event))
+
+
+def evaluated(run: RunPaths, right: int, **meta: Any) -> None:
+    """A merged evaluation of 24 rows of which so many are right."""
+    out = run.stage("merge").out
+    out.mkdir(parents=True)
+    rows = []
+    for number in range(24):
+        true = {"action": f"cut {number % 3}", "contact": "yes", "objects": ["[red]pan"]}
+        said = true if number < right else true | {"action": "else"}
+        rows.append(
+            {"id": f"s{number % 6}__ep1:qa:{number}", "episode_id": f"s{number % 6}__ep1", "split": "test",
+             "true_label": true["action"], "raw_prediction": json.dumps(said), "true_json": true}
+        )  # fmt: skip
+    (out / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (out / "metrics.json").write_text(json.dumps({"labels": ["cut 0", "cut 1", "cut 2"]}))
+    train = run.stage("train").out
+    train.mkdir(parents=True)
+    (train / "training_metadata.json").write_text(json.dumps({"settings": meta}))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("capabilities", [RICH, PLAIN], ids=["rich", "plain"])
+async def test_two_runs_are_compared_with_verdicts_settings_and_flips(
+    run: RunPaths, size: tuple[int, int], capabilities: Any
+) -> None:
+    workspace = WorkspacePaths(run.root.parent.parent)
+    other = create_run(
+        workspace, load_registry(), WorkspaceConfig(), recipe="qwen3_omni_here", kind="smoke", slug="older"
+    )
+    evaluated(other, 4, lora_r=16)
+    evaluated(run, 24, lora_r=64)
+    app = console(run, capabilities)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        app.open_run(run.run_id)
+        await settle(pilot, lambda: run.run_id in shown(app), "the run")
+        await pilot.press("7")
+        await settle(pilot, lambda: "24 common rows of 24 and 24, 6 episodes" in shown(app), "the comparison")
+        text = shown(app)
+    assert other.run_id in text
+    assert "NOT RESULTS" in text
+    assert "+0.8333" in text
+    assert "better" in text
+    if size[1] == 48:
+        assert "16 -> 64" in text
+        assert "action +20 -0" in text
+        assert "A said 'else', B 'cut" in text
+        assert "[red]pan" in text
+    if capabilities is PLAIN:
+        assert text.isascii()
+
+
+async def test_alone_there_is_nothing_to_compare_or_publish(run: RunPaths) -> None:
+    app = console(run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        for key, told in (("7", "no other run of this workspace is evaluated"), ("8", "nothing is packaged")):
+            await pilot.press(key)
+            await settle(pilot, lambda told=told: told in shown(app), told)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_package_shows_what_goes_out_and_what_keeps_it_here(
+    run: RunPaths, size: tuple[int, int]
+) -> None:
+    from screens.publish import headline
+
+    good = {"path": "eval/metrics.json", "bytes": 2048, "sha256": "ab" * 32, "kind": "json", "reasons": []}
+    bad = good | {"path": "eval/[red]clip.json", "kind": "media", "reasons": ["its content is media"]}
+    audit = {
+        "status": "fail", "backbone": "qwen3_omni_lora", "files": [good, bad],
+        "issues": ["eval/[red]clip.json: its content is media"], "redactions": {"eval/metrics.json": 3},
+    }  # fmt: skip
+    lines = headline(audit, None)
+    text = "\n".join("".join(piece for piece, _ in line) for line in lines)
+    assert "may NOT be public  2 files, 4 KiB, 3 paths and hosts redacted" in text
+    assert "eval/[red]clip.json: its content is media" in text
+    paths = run.stage("package")
+    folder = paths.out_tmp(1)
+    folder.mkdir(parents=True)
+    (folder / "package_audit.json").write_text(json.dumps(audit))
+    publish_outputs(paths, 1, ())
+    app = console(run)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press("8")
+        await settle(pilot, lambda: "may NOT be public" in shown(app), "the verdict")
+        text = shown(app)
+    assert "eval/metrics.json" in text
+    assert "goes out" in text
+    assert "its content is media" in text
