@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
+import msgspec
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
 from pipeline.engine.snapshot import Row
 from pipeline.engine.state import StageState
 from pipeline.views.evals import EvalFold
+from screens.dialogs import ReadDialog
 from screens.following import FollowingFrame
 from screens.pane import Line, Pane
 from screens.widgets.bars import Bar, Bars
@@ -19,6 +24,9 @@ from screens.widgets.units import spoken_duration, spoken_number
 
 #: Invalid answers and errors that are shown.
 _SHOWN = 5
+
+#: Bytes of a prediction file's end that hold its last row.
+_TAIL = 1 << 20
 
 #: Seconds without an event after which a running shard's silence is worth a word.
 _QUIET_S = 20.0
@@ -35,6 +43,8 @@ class EvalScreen(FollowingFrame[EvalFold]):
     EvalScreen #quality { margin-bottom: 1; }
     """
 
+    BINDINGS: ClassVar[list[Any]] = [Binding("o", "sample", "One sample", show=False)]
+
     def __init__(self) -> None:
         super().__init__(EvalFold)
 
@@ -49,6 +59,12 @@ class EvalScreen(FollowingFrame[EvalFold]):
     def main(self) -> Widget:
         """The part that scrolls."""
         return self.query_one("#all", VerticalScroll)
+
+    def action_sample(self) -> None:
+        """Show the newest answer of each shard beside the truth."""
+        lines = [line for log in self._logs for line in sample_lines(newest_row(log.path))]
+        told = lines or [[("no answer is written yet", "muted")]]
+        self.app.push_screen(ReadDialog("Newest answers, true and said", told))
 
     def draw(self, folds: Sequence[EvalFold]) -> None:
         """Draw what is known."""
@@ -115,6 +131,39 @@ def bad_lines(folds: Sequence[EvalFold]) -> list[Line]:
     lines: list[Line] = [[("error  ", "error bold"), (text, "text")] for text in errors]
     lines += [[("not valid  ", "warning"), (f"{name}: ", "muted"), (text, "text")] for name, text in invalid]
     return lines
+
+
+def newest_row(log: Path) -> dict[str, Any]:
+    """The last whole prediction beside a shard's log; empty where there is none."""
+    try:
+        with (log.parent / "work" / "predictions.partial.jsonl").open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - _TAIL))
+            lines = [line for line in stream.read().split(b"\n")[:-1] if line.strip()]
+        row = msgspec.json.decode(lines[-1])
+    except (OSError, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def sample_lines(row: dict[str, Any]) -> list[Line]:
+    """Every field of the truth beside what was said."""
+    if not row:
+        return []
+    true, said = row.get("true_json"), row.get("pred_json")
+    true, said = (value if isinstance(value, dict) else {} for value in (true, said))
+    told = "" if said else f"  no valid answer: {str(row.get('raw_prediction'))[:200]}"
+    lines: list[Line] = [[(str(row.get("id")), "text bold"), (told, "error")]]
+    for field, value in true.items():
+        same = said.get(field) == value
+        lines.append(
+            [
+                (f"  {field:<16} ", "muted"),
+                (f"{value!s:.40}", "text"),
+                ("  =  " if same else "  /  ", "muted"),
+                (f"{said.get(field, '-')!s:.60}", "success" if same else "error"),
+            ]
+        )
+    return [*lines, []]
 
 
 def _total(folds: Sequence[EvalFold]) -> int:

@@ -324,3 +324,43 @@ async def test_a_package_shows_what_goes_out_and_what_keeps_it_here(
     assert "eval/metrics.json" in text
     assert "goes out" in text
     assert "its content is media" in text
+
+
+async def test_another_run_lies_over_the_curves(run: RunPaths) -> None:
+    workspace = WorkspacePaths(run.root.parent.parent)
+    other = create_run(workspace, load_registry(), WorkspaceConfig(), recipe="qwen3_omni_here", slug="older")
+    training(run)
+    write(
+        other.stage("train"), *[{"event": "val_end", "global_step": n, "val_loss": 2.0 / n} for n in (1, 9)]
+    )
+    app = console(run)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        app.open_run(run.run_id)
+        await pilot.press("4")
+        await settle(pilot, lambda: "step 29 of 100" in shown(app), "the curves")
+        await pilot.press("o")
+        await settle(pilot, lambda: other.run_id[-18:] in shown(app), "the other run")
+        await pilot.press("o")
+        await settle(pilot, lambda: other.run_id[-18:] not in shown(app), "and none after the last")
+
+
+async def test_the_newest_answer_stands_beside_the_truth(run: RunPaths) -> None:
+    shard = run.stage("eval").shard(0)
+    write(shard, {"event": "eval_start", "sample_stride": 2, "num_eval_samples": 4})
+    shard.work.mkdir(parents=True)
+    row = {
+        "id": "s:1",
+        "true_json": {"action": "cut", "contact": "yes"},
+        "pred_json": {"action": "[red]pour"},
+    }
+    (shard.work / "predictions.partial.jsonl").write_text(json.dumps(row) + "\n" + '{"torn')
+    app = console(run)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        await pilot.press("5")
+        await settle(pilot, lambda: "0 of 4 rows" in shown(app), "the evaluation")
+        await pilot.press("o")
+        await settle(pilot, lambda: "Newest answers" in shown(app), "the dialog")
+        assert "[red]pour" in shown(app)
+        assert "contact" in shown(app)
