@@ -58,7 +58,7 @@ class Rule:
         seconds: per batch.
         broken: ids that raise.
         torn: ids whose whole batch raises unless they are asked alone.
-        hold: ids that wait until there is a file `release` beside the dataset.
+        hold: ids that wait, see `wait_for_release`.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Rule:
     def answer(self, questions: Sequence[Question]) -> list[Reply | Exception]:
         time.sleep(self.seconds)
         for question in questions:
-            while question.id in self.hold and not (question.root / "release").exists():
-                time.sleep(0.01)
+            if question.id in self.hold:
+                wait_for_release(question)
         if len(questions) > 1 and any(question.id in self.torn for question in questions):
             raise MemoryError("the batch is too large")
         self.asked += [question.id for question in questions]
@@ -93,6 +93,13 @@ class Rule:
         import msgspec
 
         return Reply(question.id, training_target(msgspec.convert(said, Answer)), 10, 5, 0.1, "stop")
+
+
+def wait_for_release(question: Question) -> None:
+    """Leave a file `waiting-ID` beside the dataset, then wait for `release-ID` or `release`."""
+    (question.root / f"waiting-{question.id}").touch()
+    while not any((question.root / name).exists() for name in (f"release-{question.id}", "release")):
+        time.sleep(0.01)
 
 
 def shard_of(  # noqa: PLR0917 - a test reads better without six names

@@ -83,8 +83,13 @@ class Evaluation:
     def attempts(self) -> list[int]:
         return [len(shard.list_attempts()) for shard in self.shards]
 
-    def release(self) -> None:
-        (self.run.stage("export").out / "release").touch()
+    def waiting(self, name: str) -> None:
+        """Return when a shard holds that row and waits."""
+        wait_for((self.run.stage("export").out / f"waiting-{name}").exists, f"{name} to be asked")
+
+    def release(self, name: str = "") -> None:
+        """Let that row be answered, or all."""
+        (self.run.stage("export").out / (f"release-{name}" if name else "release")).touch()
 
     def kill(self, k: int) -> None:
         record = read_process(self.shards[k].list_attempts()[-1])
@@ -116,7 +121,8 @@ def test_a_killed_shards_rows_move_to_the_living_and_it_comes_back_to_publish(
 ) -> None:
     evaluation = Evaluation(workspace, export={"hold": ["test:3", "test:8"]})
     evaluation.go()
-    wait_for(lambda: evaluation.answered(1) == ["test:4", "test:6"], "shard 1 at its third row")
+    evaluation.waiting("test:8")
+    assert evaluation.answered(1) == ["test:4", "test:6"]
     evaluation.kill(1)
     evaluation.release()
     assert evaluation.ended() == "done"
@@ -132,7 +138,8 @@ def test_a_killed_shards_rows_move_to_the_living_and_it_comes_back_to_publish(
 def test_a_stopped_evaluation_goes_on_where_it_was(workspace: WorkspacePaths) -> None:
     evaluation = Evaluation(workspace, export={"hold": ["test:7", "test:8"]})
     evaluation.go()
-    wait_for(lambda: [len(evaluation.answered(k)) for k in range(2)] == [2, 2], "both at their third row")
+    for name in ("test:7", "test:8"):
+        evaluation.waiting(name)
     cancel(evaluation.run, REGISTRY, "eval", force=True)
     assert evaluation.ended() == "failed"
     before = [evaluation.answered(k) for k in range(2)]
@@ -157,15 +164,21 @@ def test_a_row_without_an_answer_closes_the_gate_and_is_named(workspace: Workspa
 
 
 def test_rows_without_answers_count_as_wrong_where_they_are_allowed(workspace: WorkspacePaths) -> None:
+    """Even where a shard has nothing but such a row, because the other took all the rest."""
     evaluation = Evaluation(
         workspace,
-        export={"broken": ["test:9"]},
-        eval={"batch_size": 4, "max_error_share": 0.5},
+        export={"broken": ["test:4"], "hold": ["test:3", "test:4"]},
+        eval={"batch_size": 1, "max_error_share": 0.1},
         merge={"max_error_share": 0.1},
     )
     evaluation.go()
+    evaluation.waiting("test:4")
+    evaluation.release("test:3")
+    wait_for(lambda: len(evaluation.answered(0)) == 23, "all other rows in shard 0")
+    evaluation.release()
     assert evaluation.ended() == "done"
-    assert evaluation.metrics()["error_rows"] == ["test:9"]
+    assert evaluation.answered(1) == ["test:4"]
+    assert evaluation.metrics()["error_rows"] == ["test:4"]
     assert evaluation.metrics()["accuracy"] == 23 / 24
 
 
