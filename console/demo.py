@@ -14,9 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -91,17 +91,19 @@ def prepare(root: Path) -> WorkspacePaths:
     return workspace
 
 
-def create(workspace: WorkspacePaths, registry: Registry) -> RunPaths:
-    """A new run of the demo's recipe; nothing is started."""
+def create(
+    workspace: WorkspacePaths, registry: Registry, *, train: Mapping[str, Any] | None = None
+) -> RunPaths:
+    """A new run of the demo's recipe, with other parameters of its training if wanted; nothing is started."""
     from pipeline.engine.runs import create_run
 
     config = load_config(workspace).values
     known = str(workspace.root / "sshd" / "known_hosts")
-    params = {
+    params: dict[str, dict[str, Any]] = {
         stage: {"known_hosts": known, "relay_root": str(workspace.root / "relay")}
         for stage in ("preflight", "relay")
     }
-    params["train"] = {"model_dir": str(workspace.root / "model")}
+    params["train"] = {"model_dir": str(workspace.root / "model"), **(train or {})}
     return create_run(
         workspace, registry, config, recipe=RECIPE, kind="pilot", params=params, shards={"eval": SHARDS}
     )

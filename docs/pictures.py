@@ -1,4 +1,6 @@
-"""Draws the pictures in `docs/pictures/` from a demo run: `python docs/pictures.py`.
+"""Draws the pictures in `docs/pictures/` from demo runs: `python docs/pictures.py [WORKSPACE]`.
+
+Without a workspace the demo is run to its end, and once more with a shorter training, to compare with.
 
 They are the console itself on real run directories, so they stay true; run it after a screen has changed.
 """
@@ -7,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 from console import demo
 from pipeline.engine import operations
+from pipeline.engine.paths import WorkspacePaths
 from pipeline.engine.registry import load_registry
 from screens.app import Console
 from screens.feed import WorkspaceFeed
@@ -30,23 +34,36 @@ SHOTS = {
     "log": ("0",),
     "relay": ("escape", "2"),
     "transfer": ("3",),
+    "train": ("escape", "4"),
+    "eval": ("5",),
+    "gates": ("6",),
+    "compare": ("7",),
+    "publish": ("8",),
 }
 
 
 def main() -> None:
-    """Run the demo twice, the first time only as far as its selection, and photograph the console on it."""
+    """Photograph the console on two finished demo runs, made here unless a workspace of such is named."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_STATE_HOME"] = str(Path(folder) / "state")
-        workspace, registry = demo.prepare(Path(folder) / "demo"), load_registry()
-        try:
-            for until in ("select", ""):
-                run = demo.create(workspace, registry)
-                operations.start(run, registry, until=until)
-                operations.wait(run, registry, timeout_s=120)
-            feed = WorkspaceFeed(workspace, registry, run.run_id)
-            asyncio.run(_photograph(Console(feed, capabilities=_terminal())))
-        finally:
-            demo.stop_services(workspace)
+        workspace = WorkspacePaths(Path(sys.argv[1]).absolute()) if sys.argv[1:] else _demos(Path(folder))
+        feed = WorkspaceFeed(workspace, load_registry(), workspace.list_runs()[0].run_id)
+        asyncio.run(_photograph(Console(feed, capabilities=_terminal())))
+
+
+def _demos(folder: Path) -> WorkspacePaths:
+    workspace, registry = demo.prepare(folder / "demo"), load_registry()
+    try:
+        for epochs in (5, 2):
+            run = demo.create(workspace, registry, train={"epochs": epochs})
+            operations.start(run, registry)
+            demo.follow(run, registry, print)
+            while demo.sign_what_waits(run, registry, print):
+                operations.start(run, registry)
+                demo.follow(run, registry, print)
+    finally:
+        demo.stop_services(workspace)
+    return workspace
 
 
 def _terminal() -> Capabilities:
@@ -60,7 +77,7 @@ async def _photograph(app: Console) -> None:
             await pilot.pause(0.1)
         for name, keys in SHOTS.items():
             await pilot.press(*keys)
-            await pilot.pause(1.0)
+            await pilot.pause(2.0)
             (PICTURES / f"{name}.svg").write_text(app.export_screenshot(title="xops"), "utf-8")
 
 

@@ -79,6 +79,8 @@ def merge_shards(folders: Sequence[Path], asked: EvalRows) -> Merged:
                 torn.append(f"{folder.parent.name}/{FINAL_FILE}:{number}")
             elif row["id"] not in places:
                 unknown[row["id"]] = asked.others.get(row["id"], "none of the dataset")
+            elif row["true_label"] != asked.rows[places[row["id"]]]["answer_json"]["action"]:
+                unknown[row["id"]] = "its true label is not the dataset's"
             elif row["id"] in found:
                 duplicates.append(row["id"])
             else:

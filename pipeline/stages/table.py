@@ -123,6 +123,15 @@ _STAGES = (
         primary=("future_windows.jsonl",),
     ),
     StageSpec(
+        name="policy_export",
+        summary="make windows observations and actions of one declared kind, for policy branches",
+        module="pipeline.stages.policy_export",
+        needs=("manifest", "index"),
+        gate="records conserved, targets after observations, normalizer from train alone, round trip exact",
+        grace_s=10.0,
+        primary=("policy.jsonl", "action_space.json"),
+    ),
+    StageSpec(
         name="train",
         summary="teach the thinker the windows of the train split",
         module="pipeline.stages.train",
@@ -284,6 +293,7 @@ _RECIPES = (
             "export",
             "index",
             "future_windows",
+            "policy_export",
             *_QWEN,
         ),
         params={
