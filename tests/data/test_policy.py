@@ -56,7 +56,8 @@ def record(episode: str, first: int) -> WindowRecord:
         "adapter_views": {
             "qwen3_omni_lora": {"sample_contract": "", "messages_available": False, "direct_modalities": [],
                                 "bridged_modalities": []},
-            "cosmos_world_model": {"sample_contract": "", "context_window": {"start_frame": 0, "end_frame": 1},
+            "cosmos_world_model": {"sample_contract": "",
+                                   "context_window": {"start_frame": 0, "end_frame": 1},
                                    "available_conditioning": [], "candidate_targets": [],
                                    "requires_new_exporter": True},
             "policy_vla_branch": {"sample_contract": "", "candidate_targets": [],
