@@ -26,12 +26,14 @@ class Target:
         snapshot: the run shown; None if there is none.
         stage: its selected stage; None if there is none.
         file, chunk: what the cursor of the Transfer screen is on; empty and None without one.
+        episode: what the cursor of the Data screen is on; empty without one.
     """
 
     snapshot: RunSnapshot | None = None
     stage: StageStatus | None = None
     file: str = ""
     chunk: int | None = None
+    episode: str = ""
 
     @property
     def run_id(self) -> str:
@@ -133,6 +135,23 @@ ACTIONS: tuple[Action, ...] = (
         screens=_RELAY,
     ),
     Action(
+        "data",
+        "D",
+        "Data",
+        "Every episode with its flags and fate, balance of the splits, export workers",
+        lambda t: ("xops", "stage", "show", t.run_id, "manifest"),
+        screens=("transfer",),
+    ),
+    Action(
+        "quarantine",
+        "Q",
+        "Take out",
+        "Take the episode out of what later stages use, with a reason",
+        lambda t: ("xops", "data", "quarantine", t.episode or "EPISODE", "--why", "..."),
+        acts=True,
+        screens=("data",),
+    ),
+    Action(
         "train",
         "4",
         "Train",
@@ -211,7 +230,7 @@ ACTIONS: tuple[Action, ...] = (
         "Waive or sign the gate of the selected stage, with a reason",
         _decide,
         acts=True,
-        screens=(*_STAGES, "gates"),
+        screens=(*_STAGES, "gates", "data"),
     ),
     Action(
         "invalidate",
@@ -290,7 +309,7 @@ ACTIONS: tuple[Action, ...] = (
         "Filter",
         "Show only what contains a word",
         shown="/",
-        screens=("runs", "log"),
+        screens=("runs", "log", "data"),
     ),
     Action("copy", "y", "", "Copy the command that does the same without the console"),
     Action("pause", "z", "", "Hold the display still; nothing that runs notices"),

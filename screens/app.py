@@ -17,6 +17,7 @@ from screens.actions import ACTIONS, BY_NAME, Target, command_line
 from screens.base import ConsoleApp
 from screens.command import CommandDialog, commands
 from screens.compare import CompareScreen
+from screens.data import DataScreen
 from screens.deeds import Hands
 from screens.dialogs import ActDialog, LeaveDialog, ReadDialog, error_lines, plan_lines
 from screens.evals import EvalScreen
@@ -93,6 +94,7 @@ class Console(ConsoleApp):
             OverviewScreen(),
             RelayScreen(),
             TransferScreen(),
+            DataScreen(),
             TrainScreen(),
             EvalScreen(),
             GatesScreen(),
@@ -110,7 +112,9 @@ class Console(ConsoleApp):
         transfer = self._screens["transfer"]
         chosen = transfer.chosen if isinstance(transfer, TransferScreen) and transfer.is_current else None
         file, chunk = (chosen[0].path, chosen[1]) if chosen else ("", None)
-        return Target(snapshot, row.status if row else None, file, chunk)
+        data = self._screens["data"]
+        one = data.chosen if isinstance(data, DataScreen) and data.is_current else None
+        return Target(snapshot, row.status if row else None, file, chunk, one.path if one else "")
 
     def get_default_screen(self) -> Screen[Any]:
         """The Overview."""
@@ -180,6 +184,10 @@ class Console(ConsoleApp):
     def do_transfer(self) -> None:
         """Show the chunks."""
         self._go("transfer")
+
+    def do_data(self) -> None:
+        """Show the episodes."""
+        self._go("data")
 
     def do_train(self) -> None:
         """Show the training."""

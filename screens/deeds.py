@@ -5,6 +5,7 @@ A deed is made from what the operator looks at; performing it goes through the e
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from pipeline.engine.claim import spoken_seconds
 from pipeline.engine.decisions import sign, waive
 from pipeline.engine.errors import NotReadyError
 from pipeline.engine.gates import Check, Verdict
+from pipeline.engine.journal import operator
 from pipeline.engine.operations import cancel, invalidate, reap, start
 from pipeline.engine.paths import RunPaths, WorkspacePaths
 from pipeline.engine.registry import Registry
@@ -77,6 +79,8 @@ class Hands:
             from screens.relay_deeds import relay_deed
 
             return relay_deed(self.workspace, action, target)
+        if action == "quarantine":
+            return self._quarantine(target)
         if action == "run-all":
             return self._start(run, target, "")
         if target.stage is None:
@@ -89,6 +93,28 @@ class Hands:
             "invalidate": self._invalidate,
         }
         return made[action](run, target, target.stage)
+
+    def _quarantine(self, target: Target) -> Deed:
+        if not target.episode:
+            raise NotReadyError("no episode is under the cursor", hint="press D and choose one")
+        path, episode = self.workspace.root / "quarantine.jsonl", target.episode
+        run_id = target.run_id
+
+        def perform(typed: str, dry_run: bool) -> Act:
+            if not dry_run:
+                # By name: the console must not reach what reads episodes, and this module lies beside it.
+                module = importlib.import_module("pipeline.data.qa.quarantine")
+                module.record_act(path, episode, "out", reason=typed, who=operator())
+            told = f"{episode} is taken out; the next discover skips it"
+            return Act(verb="quarantine", run_id=run_id, dry_run=dry_run, message=told)
+
+        facts = (
+            f"takes out: {episode}, from the next run of discover on",
+            "keeps: its files, and what earlier stages made of it",
+        )
+        return Deed(
+            f"Take out {episode}?", facts, _twin("quarantine", target), "Take out", perform, asks="the reason"
+        )
 
     def _start(self, run: RunPaths, target: Target, until: str) -> Deed:
         def perform(_: str, dry_run: bool) -> Act:

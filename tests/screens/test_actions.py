@@ -50,7 +50,8 @@ def test_help_lists_every_action() -> None:
 
 
 @pytest.mark.parametrize(
-    "screen", ["overview", "runs", "log", "relay", "transfer", "train", "eval", "gates", "compare", "publish"]
+    "screen",
+    ["overview", "runs", "log", "relay", "transfer", "train", "eval", "gates", "compare", "publish", "data"],
 )
 def test_the_footer_fits_80_columns_and_says_that_runs_go_on(screen: str) -> None:
     line = "  ".join(f"{key} {label}" for key, label in footer(screen))
