@@ -150,10 +150,10 @@ class DataScreen(Frame):
             self.app.push_screen(ReadDialog(one.path, episode_lines(one)))
 
     def _read(self, outs: Mapping[str, Path]) -> None:
-        self._view = read_data(outs)
-        self.app.call_from_thread(self._fill)
+        self.app.call_from_thread(self._fill, read_data(outs))
 
-    def _fill(self) -> None:
+    def _fill(self, view: DataView) -> None:
+        self._view = view
         table = self.query_one("#episodes", Table)
         before = table.cursor_id
         table.set_rows((one.path, _values(one)) for one in self._view.episodes)
