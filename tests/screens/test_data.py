@@ -180,7 +180,7 @@ async def test_the_first_window_is_drawn(run: RunPaths) -> None:
         await pilot.press("D")
         await settle(pilot, lambda: "4 selected" in shown(app), "the episodes")
         await pilot.press("o")
-        await settle(pilot, lambda: "loudest 50 % of full scale" in shown(app), "the sound")
+        await settle(pilot, lambda: "loudest 49 % of full scale" in shown(app), "the sound")
         assert "   @@@" in shown(app), "dark on the left, bright on the right"
 
 
