@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, bool, str]] = {
     "relay": ("console.cli.relay", True, "Plan, run, steer, prove and repair a relay."),
     "registry": ("console.cli.registry", True, "Contracts of model branches: list, check, begin one."),
     "metrics": ("console.cli.metrics", True, "Recompute metrics from stored predictions."),
+    "train": ("console.cli.train", True, "Look at a training before it runs."),
     "compare": ("console.cli.compare", False, "Compare two evaluations of the same questions."),
     "analyze": ("console.cli.analyze", False, "Show where an evaluation goes wrong."),
     "package": ("console.cli.package", True, "Look whether a directory may be public."),
