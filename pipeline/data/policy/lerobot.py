@@ -148,7 +148,7 @@ def _columns(frames: Frames, number: int, first: int, task: int) -> dict[str, ND
     return {
         STATE: frames.state,
         ACTION: following,
-        MEASURED: frames.measured[:, None],
+        MEASURED: frames.measured,
         "timestamp": (np.arange(count) / FPS).astype(np.float32),
         "frame_index": np.arange(count),
         "episode_index": np.full(count, number),
